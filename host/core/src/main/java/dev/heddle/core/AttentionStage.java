@@ -1,0 +1,86 @@
+package dev.heddle.core;
+
+import java.util.ArrayList;
+import java.util.List;
+
+/**
+ * One of the three stages that attention falls into when its scores are kept in memory, as an
+ * operation of its own.
+ *
+ * @param stage which stage
+ * @param attention the problem it is a stage of
+ */
+public record AttentionStage(Stage stage, AttentionProblem attention) implements Operation {
+
+  /** The three stages, in order. */
+  public enum Stage {
+    /** {@code scores = Q K^T}, raw: neither scaled nor masked. */
+    SCORES,
+    /**
+     * {@code probabilities = softmax(softmaxScale * scores + mask)} by rows, and lse; hidden keys
+     * get 0.
+     */
+    SOFTMAX,
+    /** {@code out = probabilities V}. */
+    VALUES
+  }
+
+  @Override
+  public String name() {
+    return switch (stage) {
+      case SCORES -> "attention_scores";
+      case SOFTMAX -> "attention_softmax";
+      case VALUES -> "attention_values";
+    };
+  }
+
+  @Override
+  public List<TensorSpec> inputs() {
+    List<TensorSpec> qkv = attention.inputs();
+    return switch (stage) {
+      case SCORES -> qkv.subList(0, 2);
+      case SOFTMAX -> List.of(matrix("scores"));
+      case VALUES -> List.of(matrix("probabilities"), qkv.get(2));
+    };
+  }
+
+  @Override
+  public List<TensorSpec> outputs() {
+    return switch (stage) {
+      case SCORES -> List.of(matrix("scores"));
+      case SOFTMAX -> {
+        List<TensorSpec> specs = new ArrayList<>(List.of(matrix("probabilities")));
+        if (attention.lse()) {
+          specs.add(attention.lseSpec());
+        }
+        yield List.copyOf(specs);
+      }
+      case VALUES -> attention.outputs().subList(0, 1);
+    };
+  }
+
+  @Override
+  public DType dtype() {
+    return attention.dtype();
+  }
+
+  /**
+   * Two per product: every pair counts in {@code SCORES}, which knows no mask, the visible ones in
+   * {@code VALUES}, none in {@code SOFTMAX}.
+   */
+  @Override
+  public double flops() {
+    AttentionShape shape = attention.shape();
+    double rows = 2.0 * shape.batch() * shape.headsQ();
+    return switch (stage) {
+      case SCORES -> rows * shape.headDim() * shape.seqlenQ() * shape.seqlenK();
+      case SOFTMAX -> 0;
+      case VALUES -> rows * shape.headDimV() * attention.mask().visiblePairs(shape);
+    };
+  }
+
+  /** Scores and probabilities are fp32 whatever the operands' type, so that staging loses nothing. */
+  private TensorSpec matrix(String name) {
+    return new TensorSpec(name, attention.shape().scores(), DType.FP32);
+  }
+}

@@ -1,0 +1,260 @@
+package dev.heddle.core;
+
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashMap;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalLong;
+import java.util.Set;
+
+/**
+ * A session whose memory is the JVM's: what the backends that compute in Java share. They supply
+ * {@link #compile}.
+ */
+public abstract class HostSession implements Session {
+
+  /** An operation that is ready to run on JVM arrays. */
+  public interface Kernel extends AutoCloseable {
+
+    /** Computes; reads and writes the tensors that it was compiled for. */
+    void run();
+
+    /** Memory that it holds beyond its inputs and outputs, in bytes. */
+    long scratchBytes();
+
+    /** Releases what it holds; by default nothing. */
+    @Override
+    default void close() {}
+  }
+
+  /** fp32 elements of a session's tensor within the array that also holds its guard bands. */
+  public record Span(float[] array, int offset, int length) {}
+
+  private static final int GUARD = 64;
+  private static final float GUARD_VALUE = Float.intBitsToFloat(0x7FC0BEEF);
+
+  private final Backend backend;
+  private final Device device;
+  private final Set<Resource> live = new HashSet<>();
+
+  /** A session of that backend on that device. */
+  protected HostSession(Backend backend, Device device) {
+    this.backend = backend;
+    this.device = device;
+  }
+
+  /**
+   * Makes an operation ready to run; only called for what the backend does not refuse.
+   *
+   * @param tensors where each input and output lies, by the operation's name for it
+   */
+  protected abstract Kernel compile(Operation operation, Plan plan, Map<String, Span> tensors);
+
+  /** Names of what computes the operation, and the hash of its code. */
+  protected abstract Provenance provenance(Operation operation, Plan plan);
+
+  @Override
+  public final Device device() {
+    return device;
+  }
+
+  @Override
+  public final DeviceTensor allocate(Shape shape, DType dtype) {
+    if (dtype != DType.FP32) {
+      throw new UnsupportedProblemException(unsupportedDtype(dtype));
+    }
+    if (shape.elements() > HostTensor.MAX_ELEMENTS - 2 * GUARD) {
+      throw new UnsupportedProblemException(
+          new Refusal(
+              "arrayLength",
+              "a tensor of "
+                  + shape.elements()
+                  + " elements; one JVM array holds at most "
+                  + (HostTensor.MAX_ELEMENTS - 2 * GUARD)));
+    }
+    Resident tensor = new Resident(shape);
+    live.add(tensor);
+    return tensor;
+  }
+
+  /** The refusal of a storage type that these backends do not compute with. */
+  public static Refusal unsupportedDtype(DType dtype) {
+    return new Refusal("dtype", dtype.label() + " is not supported; fp32 is");
+  }
+
+  @Override
+  public final Prepared prepare(
+      Operation operation, Plan plan, Map<String, DeviceTensor> tensors) {
+    Optional<Refusal> refusal = backend.refusal(device, operation, plan);
+    if (refusal.isPresent()) {
+      throw new UnsupportedProblemException(refusal.get());
+    }
+    Map<String, Span> spans = new HashMap<>();
+    List<TensorSpec> specs = new ArrayList<>(operation.inputs());
+    specs.addAll(operation.outputs());
+    for (TensorSpec spec : specs) {
+      if (!(tensors.get(spec.name()) instanceof Resident resident) || !live.contains(resident)) {
+        throw new IllegalArgumentException(
+            operation.name() + " needs a tensor of this session for '" + spec.name() + "'");
+      }
+      if (resident.shape.elements() != spec.shape().elements()) {
+        throw new IllegalArgumentException(
+            operation.name()
+                + " wants "
+                + spec.name()
+                + " "
+                + spec.shape()
+                + ", not "
+                + resident.shape);
+      }
+      spans.put(spec.name(), resident.span());
+    }
+    Ready ready =
+        new Ready(operation, provenance(operation, plan), compile(operation, plan, spans));
+    live.add(ready);
+    return ready;
+  }
+
+  @Override
+  public final Timing run(List<Prepared> operations) {
+    long start = System.nanoTime();
+    for (Prepared operation : operations) {
+      if (!(operation instanceof Ready ready) || !live.contains(ready)) {
+        throw new IllegalArgumentException("that operation is closed or of another session");
+      }
+      ready.kernel.run();
+    }
+    return new Timing(System.nanoTime() - start, OptionalLong.empty());
+  }
+
+  @Override
+  public final int liveResources() {
+    return live.size();
+  }
+
+  /** Closes what was handed out; a subclass that holds more closes that too. */
+  @Override
+  public void close() {
+    List.copyOf(live).forEach(Resource::close);
+  }
+
+  /** Something that the session handed out. */
+  private sealed interface Resource permits Resident, Ready {
+    void close();
+  }
+
+  private final class Resident implements DeviceTensor, Resource {
+    private final Shape shape;
+    private float[] array;
+
+    Resident(Shape shape) {
+      this.shape = shape;
+      int payload = (int) shape.elements();
+      this.array = new float[payload + 2 * GUARD];
+      Arrays.fill(array, 0, GUARD, GUARD_VALUE);
+      Arrays.fill(array, GUARD + payload, array.length, GUARD_VALUE);
+    }
+
+    Span span() {
+      return new Span(open(), GUARD, payload());
+    }
+
+    @Override
+    public Shape shape() {
+      return shape;
+    }
+
+    @Override
+    public DType dtype() {
+      return DType.FP32;
+    }
+
+    @Override
+    public void write(HostTensor source) {
+      if (source.dtype() != DType.FP32 || source.size() != payload()) {
+        throw new IllegalArgumentException(
+            "can't write " + source.dtype().label() + " " + source.shape() + " to fp32 " + shape);
+      }
+      System.arraycopy(source.floats(), 0, open(), GUARD, payload());
+    }
+
+    @Override
+    public HostTensor read() {
+      return HostTensor.of(shape, Arrays.copyOfRange(open(), GUARD, GUARD + payload()));
+    }
+
+    @Override
+    public void poison() {
+      Arrays.fill(open(), GUARD, GUARD + payload(), Float.NaN);
+    }
+
+    @Override
+    public boolean guardsIntact() {
+      return intact(0, GUARD) && intact(GUARD + payload(), open().length);
+    }
+
+    @Override
+    public void close() {
+      if (live.remove(this)) {
+        array = new float[0];
+      }
+    }
+
+    private boolean intact(int from, int to) {
+      for (int i = from; i < to; i++) {
+        if (Float.floatToRawIntBits(open()[i]) != Float.floatToRawIntBits(GUARD_VALUE)) {
+          return false;
+        }
+      }
+      return true;
+    }
+
+    private int payload() {
+      return (int) shape.elements();
+    }
+
+    private float[] open() {
+      if (!live.contains(this) && array.length == 0) {
+        throw new IllegalStateException("the tensor is closed");
+      }
+      return array;
+    }
+  }
+
+  private final class Ready implements Prepared, Resource {
+    private final Operation operation;
+    private final Provenance provenance;
+    private final Kernel kernel;
+
+    Ready(Operation operation, Provenance provenance, Kernel kernel) {
+      this.operation = operation;
+      this.provenance = provenance;
+      this.kernel = kernel;
+    }
+
+    @Override
+    public Operation operation() {
+      return operation;
+    }
+
+    @Override
+    public Provenance provenance() {
+      return provenance;
+    }
+
+    @Override
+    public long scratchBytes() {
+      return kernel.scratchBytes();
+    }
+
+    @Override
+    public void close() {
+      if (live.remove(this)) {
+        kernel.close();
+      }
+    }
+  }
+}

@@ -1,0 +1,41 @@
+package dev.heddle.core;
+
+import java.util.List;
+
+/**
+ * One operation that a backend can run: what it reads, what it writes and what it costs. How it is
+ * computed is a {@link Plan}.
+ */
+public sealed interface Operation
+    permits AttentionProblem, AttentionStage, LinearProblem, HeadsTranspose {
+
+  /** The operation's name, with which kernel names begin: {@code attention}, {@code linear}. */
+  String name();
+
+  /** Tensors read, in the kernels' argument order. */
+  List<TensorSpec> inputs();
+
+  /** Tensors written, in the kernels' argument order. */
+  List<TensorSpec> outputs();
+
+  /** Storage type of the operands. */
+  DType dtype();
+
+  /**
+   * Floating-point operations of the matrix products that the result needs, a multiply-add as two;
+   * hidden (query, key) pairs and the softmax itself are not counted.
+   */
+  double flops();
+
+  /** Bytes that have to move if every input is read once and every output written once. */
+  default long compulsoryBytes() {
+    long bytes = 0;
+    for (TensorSpec spec : inputs()) {
+      bytes = Math.addExact(bytes, spec.bytes());
+    }
+    for (TensorSpec spec : outputs()) {
+      bytes = Math.addExact(bytes, spec.bytes());
+    }
+    return bytes;
+  }
+}
