@@ -11,6 +11,7 @@ import dev.heddle.lab.Installation;
 import dev.heddle.lab.Trial;
 import dev.heddle.lab.Workload;
 import dev.heddle.lab.files.AtomicFileGroup;
+import dev.heddle.lab.files.FiniteValues;
 import dev.heddle.lab.files.NpyFile;
 import dev.heddle.lab.files.SafetensorsFile;
 import dev.heddle.reference.FlashAttentionPolicy;
@@ -129,13 +130,22 @@ final class RunCommand implements Callable<Integer> {
   }
 
   private Map<String, HostTensor> read() {
-    if (in != null) {
-      return SafetensorsFile.read(in, List.of("q", "k", "v"));
-    }
     Map<String, HostTensor> tensors = new LinkedHashMap<>();
-    tensors.put("q", NpyFile.read(java.util.Objects.requireNonNull(q)));
-    tensors.put("k", NpyFile.read(java.util.Objects.requireNonNull(k)));
-    tensors.put("v", NpyFile.read(java.util.Objects.requireNonNull(v)));
+    if (in != null) {
+      tensors.putAll(SafetensorsFile.read(in, List.of("q", "k", "v"), AXES.size()));
+      tensors.forEach((name, tensor) -> FiniteValues.require(in, name, tensor));
+      return tensors;
+    }
+    Map<String, Path> files = new LinkedHashMap<>();
+    files.put("q", java.util.Objects.requireNonNull(q));
+    files.put("k", java.util.Objects.requireNonNull(k));
+    files.put("v", java.util.Objects.requireNonNull(v));
+    files.forEach(
+        (name, file) -> {
+          HostTensor tensor = NpyFile.read(file, AXES.size());
+          FiniteValues.require(file, name, tensor);
+          tensors.put(name, tensor);
+        });
     return tensors;
   }
 
@@ -164,22 +174,11 @@ final class RunCommand implements Callable<Integer> {
 
   private static Shape shape(Map<String, HostTensor> inputs, String name) {
     HostTensor tensor = java.util.Objects.requireNonNull(inputs.get(name));
-    Shape shape = tensor.shape();
-    if (shape.rank() != 4) {
-      throw new IllegalArgumentException(
-          name
-              + " is "
-              + shape
-              + ", of rank "
-              + shape.rank()
-              + "; rank 4 is needed: "
-              + String.join(", ", AXES));
-    }
     if (tensor.dtype() != DType.FP32) {
       throw new IllegalArgumentException(
           name + " is " + tensor.dtype().label() + "; fp32 is needed");
     }
-    return shape;
+    return tensor.shape();
   }
 
   private static void same(String a, Shape shapeA, String b, Shape shapeB, int axis) {
