@@ -1,7 +1,9 @@
 package dev.heddle.core;
 
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Objects;
 import java.util.stream.Collectors;
 
 /**
@@ -64,6 +66,21 @@ public record Shape(List<Integer> dims) {
       elements *= dim;
     }
     return elements;
+  }
+
+  /**
+   * Index along each axis of the element at {@code index} in row-major order.
+   *
+   * @throws IndexOutOfBoundsException when the shape has no such element
+   */
+  public List<Integer> position(long index) {
+    long rest = Objects.checkIndex(index, elements());
+    List<Integer> position = new ArrayList<>();
+    for (int dim : dims.reversed()) {
+      position.addFirst((int) (rest % dim));
+      rest /= dim;
+    }
+    return position;
   }
 
   /** As {@code [2, 3, 4]}. */
