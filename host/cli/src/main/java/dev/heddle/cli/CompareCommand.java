@@ -17,6 +17,7 @@ import java.nio.ByteBuffer;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.concurrent.Callable;
@@ -67,7 +68,10 @@ final class CompareCommand implements Callable<Integer> {
               + " head dim, on normal random numbers.")
   private @Nullable String shape;
 
-  @Option(names = "--seed", paramLabel = "S", description = "Seed of the random numbers. Default: 0")
+  @Option(
+      names = "--seed",
+      paramLabel = "S",
+      description = "Seed of the random numbers. Default: 0")
   private long seed;
 
   @Mixin private MaskOptions mask = new MaskOptions();
@@ -83,7 +87,7 @@ final class CompareCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
-    CommandLine commandLine = java.util.Objects.requireNonNull(spec).commandLine();
+    CommandLine commandLine = Objects.requireNonNull(spec).commandLine();
     BandMask band = mask.mask();
     if (json != null) {
       AtomicFileGroup.requireWritable(json);
@@ -168,27 +172,25 @@ final class CompareCommand implements Callable<Integer> {
       trial
           .verdict()
           .reason()
-          .ifPresent(
-              reason ->
-                  out.println(
-                      trial.device().id()
-                          + " "
-                          + trial.kernel()
-                          + " "
-                          + trial.verdict().label()
-                          + ": "
-                          + reason));
+          .ifPresent(reason ->
+              out.println(
+                  trial.device().id()
+                      + " "
+                      + trial.kernel()
+                      + " "
+                      + trial.verdict().label()
+                      + ": "
+                      + reason));
     }
     comparison.missing().forEach((id, missing) -> out.println(Text.missing(id, missing)));
     comparison
         .hostPeakFlops()
-        .ifPresent(
-            peak ->
-                out.println(
-                    format(
-                        "time: median, submission to completion, transfers apart; peak: %.0f"
-                            + " GFLOP/s fp32 FMA measured on the host's cores in this run",
-                        peak * 1e-9)));
+        .ifPresent(peak ->
+            out.println(
+                format(
+                    "time: median, submission to completion, transfers apart; peak: %.0f"
+                        + " GFLOP/s fp32 FMA measured on the host's cores in this run",
+                    peak * 1e-9)));
   }
 
   private static String optional(String format, OptionalDouble value, double factor) {

@@ -12,6 +12,8 @@ import java.io.UncheckedIOException;
 import java.nio.file.AccessDeniedException;
 import java.nio.file.FileSystemException;
 import java.nio.file.NoSuchFileException;
+import java.util.Objects;
+import org.jspecify.annotations.Nullable;
 import picocli.AutoComplete;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
@@ -49,7 +51,7 @@ import picocli.CommandLine.Command;
     })
 public final class Main implements Runnable {
 
-  @CommandLine.Spec private CommandLine.Model.@org.jspecify.annotations.Nullable CommandSpec spec;
+  @CommandLine.Spec private CommandLine.Model.@Nullable CommandSpec spec;
 
   /** Runs a command and ends the process with its exit code. */
   public static void main(String[] arguments) {
@@ -66,15 +68,28 @@ public final class Main implements Runnable {
             .setCaseInsensitiveEnumValuesAllowed(true)
             .setParameterExceptionHandler(Main::badArguments)
             .setExecutionExceptionHandler(Main::failed);
-    commandLine.getSubcommands().get("generate-completion").getCommandSpec().usageMessage()
+    CommandLine completion =
+        Objects.requireNonNull(commandLine.getSubcommands().get("generate-completion"));
+    completion
+        .getCommandSpec()
+        .usageMessage()
         .description("Prints a completion script for bash and zsh.");
-    return commandLine.execute(arguments);
+    try {
+      return commandLine.execute(arguments);
+    } catch (OutOfMemoryError e) {
+      return complain(
+          commandLine,
+          "this problem needs more memory than the JVM's heap limit of "
+              + Text.bytes(Runtime.getRuntime().maxMemory())
+              + "; HEDDLE_JAVA_OPTS=-Xmx... raises it",
+          ExitCode.BAD_INPUT);
+    }
   }
 
   /** Without a command, shows the help; that is bad input too. */
   @Override
   public void run() {
-    CommandLine commandLine = java.util.Objects.requireNonNull(spec).commandLine();
+    CommandLine commandLine = Objects.requireNonNull(spec).commandLine();
     throw new CommandLine.ParameterException(
         commandLine, "a command is missing: devices, compare or run");
   }
@@ -90,7 +105,8 @@ public final class Main implements Runnable {
       Exception e, CommandLine commandLine, CommandLine.ParseResult parseResult) {
     return switch (e) {
       case IllegalArgumentException bad -> complain(commandLine, bad, ExitCode.BAD_INPUT);
-      case UncheckedIOException io -> complain(commandLine, file(io.getCause()), ExitCode.BAD_INPUT);
+      case UncheckedIOException io ->
+          complain(commandLine, file(Objects.requireNonNull(io.getCause())), ExitCode.BAD_INPUT);
       case IOException io -> complain(commandLine, file(io), ExitCode.BAD_INPUT);
       case NothingToRunException nothing -> complain(commandLine, nothing, ExitCode.NOTHING_RAN);
       case UnsupportedProblemException no -> complain(commandLine, no, ExitCode.NOTHING_RAN);
@@ -127,7 +143,7 @@ public final class Main implements Runnable {
     };
   }
 
-  private static String oneLine(@org.jspecify.annotations.Nullable String message) {
+  private static String oneLine(@Nullable String message) {
     return String.valueOf(message).strip().replaceAll("\\s*\\R\\s*", " | ");
   }
 

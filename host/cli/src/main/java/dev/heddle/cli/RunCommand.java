@@ -22,6 +22,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Objects;
 import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine;
@@ -88,9 +89,9 @@ final class RunCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
-    CommandLine commandLine = java.util.Objects.requireNonNull(spec).commandLine();
+    CommandLine commandLine = Objects.requireNonNull(spec).commandLine();
     BandMask band = mask.mask();
-    Path target = java.util.Objects.requireNonNull(out);
+    Path target = Objects.requireNonNull(out);
     requireSound();
     AtomicFileGroup.requireWritable(target);
     if (lse != null) {
@@ -137,15 +138,14 @@ final class RunCommand implements Callable<Integer> {
       return tensors;
     }
     Map<String, Path> files = new LinkedHashMap<>();
-    files.put("q", java.util.Objects.requireNonNull(q));
-    files.put("k", java.util.Objects.requireNonNull(k));
-    files.put("v", java.util.Objects.requireNonNull(v));
-    files.forEach(
-        (name, file) -> {
-          HostTensor tensor = NpyFile.read(file, AXES.size());
-          FiniteValues.require(file, name, tensor);
-          tensors.put(name, tensor);
-        });
+    files.put("q", Objects.requireNonNull(q));
+    files.put("k", Objects.requireNonNull(k));
+    files.put("v", Objects.requireNonNull(v));
+    files.forEach((name, file) -> {
+      HostTensor tensor = NpyFile.read(file, AXES.size());
+      FiniteValues.require(file, name, tensor);
+      tensors.put(name, tensor);
+    });
     return tensors;
   }
 
@@ -167,13 +167,12 @@ final class RunCommand implements Callable<Integer> {
             keys.dim(2),
             queries.dim(3),
             values.dim(3));
-    AttentionProblem problem =
-        AttentionProblem.of(sizes).withLse(in != null || lse != null);
+    AttentionProblem problem = AttentionProblem.of(sizes).withLse(in != null || lse != null);
     return scale == null ? problem : problem.withScale(scale);
   }
 
   private static Shape shape(Map<String, HostTensor> inputs, String name) {
-    HostTensor tensor = java.util.Objects.requireNonNull(inputs.get(name));
+    HostTensor tensor = Objects.requireNonNull(inputs.get(name));
     if (tensor.dtype() != DType.FP32) {
       throw new IllegalArgumentException(
           name + " is " + tensor.dtype().label() + "; fp32 is needed");
@@ -184,8 +183,19 @@ final class RunCommand implements Callable<Integer> {
   private static void same(String a, Shape shapeA, String b, Shape shapeB, int axis) {
     if (shapeA.dim(axis) != shapeB.dim(axis)) {
       throw new IllegalArgumentException(
-          a + " is " + shapeA + " and " + b + " is " + shapeB + ": their " + AXES.get(axis)
-              + " must agree, but " + shapeA.dim(axis) + " is not " + shapeB.dim(axis));
+          a
+              + " is "
+              + shapeA
+              + " and "
+              + b
+              + " is "
+              + shapeB
+              + ": their "
+              + AXES.get(axis)
+              + " must agree, but "
+              + shapeA.dim(axis)
+              + " is not "
+              + shapeB.dim(axis));
     }
   }
 
@@ -215,9 +225,9 @@ final class RunCommand implements Callable<Integer> {
       if (in != null) {
         SafetensorsFile.write(files, target, results);
       } else {
-        NpyFile.write(files, target, java.util.Objects.requireNonNull(results.get("out")));
+        NpyFile.write(files, target, Objects.requireNonNull(results.get("out")));
         if (lse != null) {
-          NpyFile.write(files, lse, java.util.Objects.requireNonNull(results.get("lse")));
+          NpyFile.write(files, lse, Objects.requireNonNull(results.get("lse")));
         }
       }
       files.commit();

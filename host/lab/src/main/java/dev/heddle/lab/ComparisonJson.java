@@ -11,8 +11,9 @@ import dev.heddle.reference.Verdict;
 import java.util.Optional;
 
 /**
- * A comparison as JSON. {@code results[]} holds an object for each trial; numbers that do not exist,
- * such as the time of a result that did not pass, or that JSON can't write, such as NaN, are null.
+ * A comparison as JSON. {@code results[]} holds an object for each trial; numbers that do not
+ * exist, such as the time of a result that did not pass, or that JSON can't write, such as NaN, are
+ * null.
  */
 public final class ComparisonJson {
   private static final JsonNodeFactory NODES = JsonNodeFactory.instance;
@@ -37,13 +38,12 @@ public final class ComparisonJson {
     ArrayNode missing = root.putArray("unavailable");
     comparison
         .missing()
-        .forEach(
-            (backend, why) ->
-                missing
-                    .addObject()
-                    .put("backend", backend)
-                    .put("reason", why.reason())
-                    .put("remedy", why.remedy()));
+        .forEach((backend, why) ->
+            missing
+                .addObject()
+                .put("backend", backend)
+                .put("reason", why.reason())
+                .put("remedy", why.remedy()));
     try {
       return new ObjectMapper().enable(SerializationFeature.INDENT_OUTPUT).writeValueAsBytes(root);
     } catch (com.fasterxml.jackson.core.JsonProcessingException e) {
