@@ -21,7 +21,7 @@ public record AttentionStage(Stage stage, AttentionProblem attention) implements
      * get 0.
      */
     SOFTMAX,
-    /** {@code out = probabilities V}. */
+    /** {@code out = probabilities V}, summed over the visible keys. */
     VALUES
   }
 

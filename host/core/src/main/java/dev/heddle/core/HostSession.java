@@ -34,6 +34,7 @@ public abstract class HostSession implements Session {
   public record Span(float[] array, int offset, int length) {}
 
   private static final int GUARD = 64;
+  private static final long MAX_PAYLOAD = HostTensor.MAX_ELEMENTS - 2 * GUARD;
   private static final float GUARD_VALUE = Float.intBitsToFloat(0x7FC0BEEF);
 
   private final Backend backend;
@@ -66,23 +67,71 @@ public abstract class HostSession implements Session {
     if (dtype != DType.FP32) {
       throw new UnsupportedProblemException(unsupportedDtype(dtype));
     }
-    if (shape.elements() > HostTensor.MAX_ELEMENTS - 2 * GUARD) {
-      throw new UnsupportedProblemException(
-          new Refusal(
-              "arrayLength",
-              "a tensor of "
-                  + shape.elements()
-                  + " elements; one JVM array holds at most "
-                  + (HostTensor.MAX_ELEMENTS - 2 * GUARD)));
+    if (shape.elements() > MAX_PAYLOAD) {
+      throw new UnsupportedProblemException(tooLong("a tensor", shape));
     }
     Resident tensor = new Resident(shape);
     live.add(tensor);
     return tensor;
   }
 
-  /** The refusal of a storage type that these backends do not compute with. */
-  public static Refusal unsupportedDtype(DType dtype) {
+  /**
+   * What no JVM backend can run: a storage type other than fp32, a tensor longer than an array, or
+   * more memory than the device has.
+   *
+   * @param algorithms the algorithms that the backend has for the operation
+   * @param scratchBytes memory that the algorithm needs beyond inputs and outputs, bytes
+   */
+  public static Optional<Refusal> commonRefusal(
+      Device device, Operation operation, Plan plan, List<String> algorithms, long scratchBytes) {
+    if (!algorithms.contains(plan.algorithm())) {
+      return Optional.of(
+          new Refusal(
+              "algorithm",
+              operation.name()
+                  + " has no "
+                  + plan.algorithm()
+                  + " here; it has "
+                  + String.join(", ", algorithms)));
+    }
+    if (operation.dtype() != DType.FP32) {
+      return Optional.of(unsupportedDtype(operation.dtype()));
+    }
+    for (TensorSpec spec : specs(operation)) {
+      if (spec.shape().elements() > MAX_PAYLOAD) {
+        return Optional.of(tooLong(spec.name(), spec.shape()));
+      }
+    }
+    long bytes = operation.compulsoryBytes() + scratchBytes;
+    long limit = device.limits().memoryBytes();
+    return bytes <= limit
+        ? Optional.empty()
+        : Optional.of(
+            new Refusal(
+                "deviceMemory",
+                operation.name()
+                    + " needs "
+                    + bytes
+                    + " bytes; the JVM's heap limit is "
+                    + limit
+                    + " bytes"));
+  }
+
+  private static Refusal unsupportedDtype(DType dtype) {
     return new Refusal("dtype", dtype.label() + " is not supported; fp32 is");
+  }
+
+  private static Refusal tooLong(String name, Shape shape) {
+    return new Refusal(
+        "arrayLength",
+        name + " " + shape + " has " + shape.elements() + " elements; one JVM array holds at most "
+            + MAX_PAYLOAD);
+  }
+
+  private static List<TensorSpec> specs(Operation operation) {
+    List<TensorSpec> specs = new ArrayList<>(operation.inputs());
+    specs.addAll(operation.outputs());
+    return specs;
   }
 
   @Override
@@ -93,9 +142,7 @@ public abstract class HostSession implements Session {
       throw new UnsupportedProblemException(refusal.get());
     }
     Map<String, Span> spans = new HashMap<>();
-    List<TensorSpec> specs = new ArrayList<>(operation.inputs());
-    specs.addAll(operation.outputs());
-    for (TensorSpec spec : specs) {
+    for (TensorSpec spec : specs(operation)) {
       if (!(tensors.get(spec.name()) instanceof Resident resident) || !live.contains(resident)) {
         throw new IllegalArgumentException(
             operation.name() + " needs a tensor of this session for '" + spec.name() + "'");

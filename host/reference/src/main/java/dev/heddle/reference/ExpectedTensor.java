@@ -1,0 +1,28 @@
+package dev.heddle.reference;
+
+import dev.heddle.core.Shape;
+
+/**
+ * What a tensor should hold, for all of its rows or for a sample of them.
+ *
+ * @param name the tensor's name in its chain
+ * @param shape the whole tensor's dimensions
+ * @param rowLength elements of one row
+ * @param rows indices of the rows that {@code exact} holds, ascending
+ * @param exact the oracle's values, {@code [rows, rowLength]}
+ * @param samePrecisionError largest absolute error that plain arithmetic of the operands' own
+ *     precision makes on these rows
+ */
+public record ExpectedTensor(
+    String name, Shape shape, int rowLength, int[] rows, double[] exact, double samePrecisionError) {
+
+  /** Whether only some of the rows were computed. */
+  public boolean sampled() {
+    return exact.length < shape.elements();
+  }
+
+  /** Index in the whole tensor of element {@code index} of {@code exact}. */
+  int position(int index) {
+    return rows[index / rowLength] * rowLength + index % rowLength;
+  }
+}

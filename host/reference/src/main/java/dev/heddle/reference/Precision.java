@@ -1,0 +1,72 @@
+package dev.heddle.reference;
+
+import dev.heddle.core.DType;
+
+/**
+ * The arithmetic in which the scalar formulas are evaluated. Values travel as doubles; the narrow
+ * modes round after every operation, which is exactly fp32 arithmetic: a double has more than twice
+ * fp32's 24 significant bits plus two, so rounding twice gives what rounding once would.
+ */
+public enum Precision {
+  /** Double precision throughout: the oracle. */
+  FP64 {
+    @Override
+    double round(double value) {
+      return value;
+    }
+
+    @Override
+    double store(double value, DType dtype) {
+      return value;
+    }
+
+    @Override
+    void addScaled(double factor, double[] x, int xAt, double[] sum, int sumAt, int n) {
+      for (int j = 0; j < n; j++) {
+        sum[sumAt + j] += factor * x[xAt + j];
+      }
+    }
+  },
+  /** Every operation rounded to fp32, sums in the order of their index. */
+  FP32 {
+    @Override
+    double round(double value) {
+      return (float) value;
+    }
+  },
+  /**
+   * As {@link #FP32} with other, equally legitimate orders: sums run backwards and the scale is
+   * applied to the query rather than to the score.
+   */
+  FP32_REORDERED {
+    @Override
+    double round(double value) {
+      return (float) value;
+    }
+
+    @Override
+    boolean reordered() {
+      return true;
+    }
+  };
+
+  /** The value that this arithmetic keeps of a result. */
+  abstract double round(double value);
+
+  /** The value that a tensor of the type keeps of a result. */
+  double store(double value, DType dtype) {
+    return dtype.round((float) value);
+  }
+
+  /** Whether sums run backwards and the scale goes to the query. */
+  boolean reordered() {
+    return false;
+  }
+
+  /** {@code sum += factor * x} over {@code n} elements, product and sum rounded each. */
+  void addScaled(double factor, double[] x, int xAt, double[] sum, int sumAt, int n) {
+    for (int j = 0; j < n; j++) {
+      sum[sumAt + j] = (float) (sum[sumAt + j] + (float) (factor * x[xAt + j]));
+    }
+  }
+}

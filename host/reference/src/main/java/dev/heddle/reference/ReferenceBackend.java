@@ -1,0 +1,73 @@
+package dev.heddle.reference;
+
+import dev.heddle.core.AttentionProblem;
+import dev.heddle.core.Backend;
+import dev.heddle.core.Device;
+import dev.heddle.core.HostSession;
+import dev.heddle.core.Operation;
+import dev.heddle.core.Plan;
+import dev.heddle.core.Probe;
+import dev.heddle.core.Refusal;
+import dev.heddle.core.Session;
+import java.util.List;
+import java.util.Optional;
+
+/**
+ * The oracle as a backend like any other: what it returns is the double-precision result rounded to
+ * the output's type.
+ */
+public final class ReferenceBackend implements Backend {
+
+  /** Created by the service loader. */
+  public ReferenceBackend() {}
+
+  @Override
+  public String id() {
+    return "reference";
+  }
+
+  @Override
+  public Probe probe() {
+    Runtime runtime = Runtime.getRuntime();
+    Device device =
+        new Device(
+            id(),
+            0,
+            "scalar Java, double precision",
+            "JVM " + Runtime.version(),
+            Device.Kind.CPU,
+            false,
+            new Device.Limits(
+                runtime.maxMemory(), runtime.maxMemory(), 0, 1, runtime.availableProcessors()));
+    return new Probe.Available(List.of(device), List.of());
+  }
+
+  @Override
+  public List<String> algorithms(Device device, Operation operation) {
+    return operation instanceof AttentionProblem
+        ? List.of("naive", "staged", "flash")
+        : List.of("naive");
+  }
+
+  @Override
+  public Optional<Refusal> refusal(Device device, Operation operation, Plan plan) {
+    return HostSession.commonRefusal(
+        device, operation, plan, algorithms(device, operation), scratchBytes(operation, plan));
+  }
+
+  /**
+   * Doubles of every operand, and under {@code staged} of the score matrix; a bound, for the
+   * temporary arrays come and go.
+   */
+  static long scratchBytes(Operation operation, Plan plan) {
+    long widened = Math.multiplyExact(operation.compulsoryBytes(), 3L);
+    return operation instanceof AttentionProblem problem && plan.algorithm().equals("staged")
+        ? widened + Math.multiplyExact(problem.shape().scores().elements(), 16L)
+        : widened;
+  }
+
+  @Override
+  public Session open(Device device) {
+    return new ReferenceSession(this, device);
+  }
+}

@@ -1,0 +1,358 @@
+package dev.heddle.reference;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.junit.jupiter.api.DynamicContainer.dynamicContainer;
+import static org.junit.jupiter.api.DynamicTest.dynamicTest;
+
+import dev.heddle.core.AttentionProblem;
+import dev.heddle.core.AttentionShape;
+import dev.heddle.core.Backend;
+import dev.heddle.core.Chain;
+import dev.heddle.core.DType;
+import dev.heddle.core.Device;
+import dev.heddle.core.DeviceTensor;
+import dev.heddle.core.HostTensor;
+import dev.heddle.core.Operation;
+import dev.heddle.core.Plan;
+import dev.heddle.core.Planner;
+import dev.heddle.core.Prepared;
+import dev.heddle.core.PreparedChain;
+import dev.heddle.core.Probe;
+import dev.heddle.core.Refusal;
+import dev.heddle.core.Session;
+import dev.heddle.core.Shape;
+import dev.heddle.core.TensorSpec;
+import dev.heddle.core.UnsupportedProblemException;
+import dev.heddle.reference.ContractCases.Case;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.function.BiConsumer;
+import java.util.function.Function;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Assumptions;
+import org.junit.jupiter.api.DynamicNode;
+import org.junit.jupiter.api.TestFactory;
+
+/**
+ * What every backend promises, on each of its devices. A backend's own test class inherits this and
+ * names the backend; where none of its devices is present the tests are skipped with the reason.
+ */
+public abstract class BackendContract {
+  private static final Verifier VERIFIER = new Verifier(new FlashAttentionPolicy());
+
+  /** The backend under test. */
+  protected abstract Backend backend();
+
+  /** Devices to test; by default all that are present. */
+  protected List<Device> devices() {
+    return switch (backend().probe()) {
+      case Probe.Available available -> available.devices();
+      case Probe.Unavailable missing -> Assumptions.abort(missing.reason());
+    };
+  }
+
+  @TestFactory
+  Stream<DynamicNode> attentionOfEveryShapeAndMask() {
+    return everywhere(ContractCases.attentionShapes());
+  }
+
+  @TestFactory
+  Stream<DynamicNode> attentionOfDifficultValues() {
+    return everywhere(ContractCases.attentionValues());
+  }
+
+  @TestFactory
+  Stream<DynamicNode> rowsThatSeeNothingAreZeroAndMinusInfinity() {
+    return everywhere(ContractCases.emptyRows());
+  }
+
+  @TestFactory
+  Stream<DynamicNode> stagesOfAttentionAlone() {
+    return everywhere(ContractCases.stages());
+  }
+
+  @TestFactory
+  Stream<DynamicNode> linear() {
+    return everywhere(ContractCases.linear());
+  }
+
+  @TestFactory
+  Stream<DynamicNode> heads() {
+    return everywhere(ContractCases.heads());
+  }
+
+  @TestFactory
+  Stream<DynamicNode> chainOfALayer() {
+    return everywhere(List.of(ContractCases.layer()));
+  }
+
+  @TestFactory
+  Stream<DynamicNode> ladderIsComplete() {
+    AttentionProblem problem = AttentionProblem.of(AttentionShape.square(1, 1, 64, 64));
+    return onEachDevice(
+        device ->
+            assertThat(backend().algorithms(device, problem)).contains("naive", "staged", "flash"));
+  }
+
+  @TestFactory
+  Stream<DynamicNode> repeatedRunsPassToo() {
+    Case first = ContractCases.emptyRows().getFirst();
+    return onEachDeviceAndRung(
+        first.chain(),
+        (device, algorithm) -> {
+          try (Session session = backend().open(device);
+              PreparedChain chain = prepare(session, first, algorithm)) {
+            chain.run();
+            assertPasses(VERIFIER.verify(chain, first.expectation()));
+            assertPasses(VERIFIER.verify(chain, first.expectation()));
+          }
+        });
+  }
+
+  @TestFactory
+  Stream<DynamicNode> nanReachesItsRowAndNoOther() {
+    AttentionProblem problem =
+        AttentionProblem.of(new AttentionShape(1, 2, 1, 21, 37, 24, 24));
+    int poisoned = 5;
+    Case nan =
+        ContractCases.of(
+            "NaN in one query",
+            problem,
+            inputs -> {
+              inputs.get("q").set(poisoned * 24 + 3, Float.NaN);
+              return inputs;
+            });
+    return onEachDeviceAndRung(
+        nan.chain(),
+        (device, algorithm) -> {
+          try (Session session = backend().open(device);
+              PreparedChain chain = prepare(session, nan, algorithm)) {
+            chain.run();
+            HostTensor out = outputOf(chain, "out");
+            for (int i = 0; i < out.size(); i++) {
+              assertThat(Float.isNaN(out.get(i)))
+                  .as("out[%d] is NaN", i)
+                  .isEqualTo(i / 24 == poisoned);
+            }
+            assertThat(VERIFIER.judge(nan.expectation(), chain.outputs(), List.of()))
+                .as("NaN never passes")
+                .isInstanceOf(Verdict.Fail.class);
+          }
+        });
+  }
+
+  @TestFactory
+  Stream<DynamicNode> scoresThatCannotFitAreRefusedBeforeAnythingIsAllocated() {
+    int seqlen = 1 << 20;
+    AttentionProblem problem =
+        AttentionProblem.of(new AttentionShape(1, 1, 1, seqlen, seqlen, 1, 1));
+    return onEachDevice(
+        device -> {
+          Plan plan = new Planner(backend(), device).plan(problem, "staged");
+          assertThat(backend().refusal(device, problem, plan)).isPresent();
+          assertThat(backend().refusal(device, problem, plan).orElseThrow().reason())
+              .as("names the bytes or elements asked for")
+              .containsPattern("[0-9]{7,}");
+        });
+  }
+
+  @TestFactory
+  Stream<DynamicNode> everythingIsReleased() {
+    Case layer = ContractCases.layer();
+    return onEachDevice(
+        device -> {
+          Session session = backend().open(device);
+          PreparedChain chain = prepare(session, layer, Optional.empty());
+          assertThat(session.liveResources()).isPositive();
+          chain.run();
+          chain.close();
+          assertThat(session.liveResources()).as("after the chain is closed").isZero();
+          prepare(session, layer, Optional.empty());
+          assertThat(session.liveResources()).isPositive();
+          session.close();
+          assertThat(session.liveResources()).as("after the session is closed").isZero();
+          session.close();
+        });
+  }
+
+  @TestFactory
+  Stream<DynamicNode> wrongTensorsAreRefused() {
+    AttentionProblem problem = AttentionProblem.of(AttentionShape.square(1, 1, 8, 8));
+    return onEachDevice(
+        device -> {
+          Plan plan = new Planner(backend(), device).plan(problem);
+          try (Session session = backend().open(device);
+              Session other = backend().open(device)) {
+            Map<String, DeviceTensor> tensors = allocate(session, problem);
+            Map<String, DeviceTensor> incomplete = new HashMap<>(tensors);
+            incomplete.remove("k");
+            assertThatThrownBy(() -> session.prepare(problem, plan, incomplete))
+                .isInstanceOf(IllegalArgumentException.class)
+                .hasMessageContaining("'k'");
+            Map<String, DeviceTensor> foreign = new HashMap<>(tensors);
+            foreign.put("k", other.allocate(problem.shape().k(), DType.FP32));
+            assertThatThrownBy(() -> session.prepare(problem, plan, foreign))
+                .isInstanceOf(IllegalArgumentException.class)
+                .hasMessageContaining("'k'");
+            Map<String, DeviceTensor> small = new HashMap<>(tensors);
+            small.put("k", session.allocate(Shape.of(3), DType.FP32));
+            assertThatThrownBy(() -> session.prepare(problem, plan, small))
+                .isInstanceOf(IllegalArgumentException.class)
+                .hasMessageContaining("k [1, 1, 8, 8]");
+            Prepared prepared = session.prepare(problem, plan, tensors);
+            assertThatThrownBy(() -> other.run(List.of(prepared)))
+                .isInstanceOf(IllegalArgumentException.class);
+            HostTensor tooShort = HostTensor.zeros(Shape.of(7), DType.FP32);
+            assertThatThrownBy(() -> tensors.get("q").write(tooShort))
+                .isInstanceOf(IllegalArgumentException.class)
+                .hasMessageContaining("[7]");
+            prepared.close();
+            assertThatThrownBy(() -> session.run(List.of(prepared)))
+                .isInstanceOf(IllegalArgumentException.class);
+          }
+        });
+  }
+
+  @TestFactory
+  Stream<DynamicNode> provenanceNamesTheSource() {
+    Case some = ContractCases.emptyRows().getFirst();
+    return onEachDeviceAndRung(
+        some.chain(),
+        (device, algorithm) -> {
+          try (Session session = backend().open(device);
+              PreparedChain chain = prepare(session, some, algorithm)) {
+            assertThat(chain.provenance())
+                .allSatisfy(
+                    provenance -> {
+                      assertThat(provenance.device()).isEqualTo(device);
+                      assertThat(provenance.plan().algorithm()).isEqualTo(algorithm.orElseThrow());
+                      assertThat(provenance.sources()).isNotEmpty();
+                      assertThat(provenance.sourceHash()).matches("[0-9a-f]{64}");
+                    });
+          }
+        });
+  }
+
+  /** Every case on every device under every rung: it passes, or it is refused as declared. */
+  private Stream<DynamicNode> everywhere(List<Case> cases) {
+    List<DynamicNode> nodes = new ArrayList<>();
+    for (Device device : devices()) {
+      for (Case testCase : cases) {
+        for (Optional<String> algorithm : rungs(device, testCase.chain())) {
+          nodes.add(
+              dynamicTest(
+                  device.displayName() + ", " + testCase + ", " + algorithm.orElse("default"),
+                  () -> passesOrIsRefusedAsDeclared(device, testCase, algorithm)));
+        }
+      }
+    }
+    return nodes.stream();
+  }
+
+  private void passesOrIsRefusedAsDeclared(
+      Device device, Case testCase, Optional<String> algorithm) {
+    Optional<Refusal> declared = declared(device, testCase.chain(), algorithm);
+    try (Session session = backend().open(device)) {
+      if (declared.isPresent()) {
+        assertThatThrownBy(() -> prepare(session, testCase, algorithm))
+            .isInstanceOfSatisfying(
+                UnsupportedProblemException.class,
+                e -> assertThat(e.refusal().limit()).isEqualTo(declared.get().limit()));
+      } else {
+        try (PreparedChain chain = prepare(session, testCase, algorithm)) {
+          assertPasses(VERIFIER.verify(chain, testCase.expectation()));
+        }
+      }
+      assertThat(session.liveResources()).as("resources left open").isZero();
+    }
+  }
+
+  private Optional<Refusal> declared(Device device, Chain chain, Optional<String> algorithm) {
+    Planner planner = new Planner(backend(), device);
+    return chain.steps().stream()
+        .map(Chain.Step::operation)
+        .flatMap(
+            operation ->
+                backend()
+                    .refusal(device, operation, plan(planner, operation, algorithm))
+                    .stream())
+        .findFirst();
+  }
+
+  private PreparedChain prepare(Session session, Case testCase, Optional<String> algorithm) {
+    Planner planner = new Planner(backend(), session.device());
+    return PreparedChain.prepare(
+        session,
+        testCase.chain(),
+        operation -> plan(planner, operation, algorithm),
+        testCase.inputs());
+  }
+
+  /** A chosen algorithm is attention's; the other operations of a chain keep their default. */
+  private static Plan plan(Planner planner, Operation operation, Optional<String> algorithm) {
+    if (algorithm.isEmpty()) {
+      return planner.plan(operation);
+    }
+    return planner.plan(operation, algorithm.get());
+  }
+
+  private Set<Optional<String>> rungs(Device device, Chain chain) {
+    Set<Optional<String>> rungs = new LinkedHashSet<>();
+    if (chain.steps().size() > 1) {
+      rungs.add(Optional.empty());
+    } else {
+      backend()
+          .algorithms(device, chain.steps().getFirst().operation())
+          .forEach(algorithm -> rungs.add(Optional.of(algorithm)));
+    }
+    return rungs;
+  }
+
+  private Stream<DynamicNode> onEachDevice(Check<Device> check) {
+    return devices().stream()
+        .map(device -> dynamicTest(device.displayName(), () -> check.accept(device)));
+  }
+
+  private Stream<DynamicNode> onEachDeviceAndRung(
+      Chain chain, BiConsumer<Device, Optional<String>> check) {
+    Function<Device, Stream<DynamicNode>> perDevice =
+        device ->
+            rungs(device, chain).stream()
+                .map(
+                    rung ->
+                        dynamicTest(
+                            rung.orElse("default"), () -> check.accept(device, rung)));
+    return devices().stream()
+        .map(device -> dynamicContainer(device.displayName(), perDevice.apply(device)));
+  }
+
+  private interface Check<T> {
+    void accept(T value);
+  }
+
+  private static Map<String, DeviceTensor> allocate(Session session, Operation operation) {
+    Map<String, DeviceTensor> tensors = new HashMap<>();
+    List<TensorSpec> specs = new ArrayList<>(operation.inputs());
+    specs.addAll(operation.outputs());
+    for (TensorSpec spec : specs) {
+      tensors.put(spec.name(), session.allocate(spec.shape(), spec.dtype()));
+    }
+    return tensors;
+  }
+
+  private static HostTensor outputOf(PreparedChain chain, String name) {
+    HostTensor output = chain.outputs().get(name);
+    assertThat(output).isNotNull();
+    return output;
+  }
+
+  private static void assertPasses(Verdict verdict) {
+    assertThat(verdict).isInstanceOf(Verdict.Pass.class);
+  }
+}
