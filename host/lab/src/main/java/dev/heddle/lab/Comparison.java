@@ -1,0 +1,136 @@
+package dev.heddle.lab;
+
+import dev.heddle.core.Backend;
+import dev.heddle.core.Device;
+import dev.heddle.core.Probe;
+import dev.heddle.reference.Expectation;
+import dev.heddle.reference.TolerancePolicy;
+import dev.heddle.reference.Verifier;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalDouble;
+import java.util.function.Consumer;
+
+/**
+ * One workload on many devices.
+ *
+ * @param workload what ran
+ * @param policy the rule that judged
+ * @param sampled whether the oracle computed a sample of the rows only
+ * @param hostPeakFlops measured FMA peak of the host's cores, flop/s; empty where none was measured
+ * @param trials one for each device and algorithm
+ * @param missing backends that are unavailable, with what they said
+ */
+public record Comparison(
+    Workload workload,
+    TolerancePolicy policy,
+    boolean sampled,
+    OptionalDouble hostPeakFlops,
+    List<Trial> trials,
+    Map<String, Probe.Unavailable> missing) {
+
+  /** Freezes the collections. */
+  public Comparison {
+    trials = List.copyOf(trials);
+    missing = java.util.Collections.unmodifiableMap(new LinkedHashMap<>(missing));
+  }
+
+  /**
+   * Verifies and times the workload on every selected device.
+   *
+   * @param algorithm attention's algorithm, or every one that the device has
+   * @param progress told of each trial before it starts, in a few words
+   * @throws IllegalArgumentException when the selection names what does not exist, or no selected
+   *     device has the algorithm
+   * @throws NothingToRunException when a selected backend is unavailable
+   */
+  public static Comparison run(
+      Installation installation,
+      Workload workload,
+      Selection selection,
+      Optional<String> algorithm,
+      TolerancePolicy policy,
+      Consumer<String> progress) {
+    List<Installation.Candidate> candidates = installation.candidates(selection);
+    requireKnown(candidates, workload, algorithm);
+    progress.accept("computing the reference in double precision");
+    Expectation expectation = Expectation.of(workload.chain(), workload.inputs());
+    progress.accept("measuring the processor's peak");
+    OptionalDouble peakBefore = installation.hostPeakFlops();
+    Verifier verifier = new Verifier(policy);
+    List<Trial> trials = new ArrayList<>();
+    for (Installation.Candidate candidate : candidates) {
+      for (String rung : rungs(candidate, workload)) {
+        if (algorithm.isEmpty() || algorithm.get().equals(rung)) {
+          progress.accept(candidate.device().id() + " " + rung);
+          trials.add(Trial.run(candidate, workload, rung, expectation, verifier, true));
+        }
+      }
+    }
+    progress.accept("measuring the processor's peak again");
+    OptionalDouble peakAfter = installation.hostPeakFlops();
+    return new Comparison(
+        workload,
+        policy,
+        expectation.sampled(),
+        // A peak is a ceiling: what disturbed one of the two measurements does not count.
+        peakBefore.isPresent() && peakAfter.isPresent()
+            ? OptionalDouble.of(Math.max(peakBefore.getAsDouble(), peakAfter.getAsDouble()))
+            : peakBefore,
+        trials,
+        missing(installation, selection));
+  }
+
+  /** Rate of a trial by the workload's own FLOP count, flop/s; empty when it was not timed. */
+  public OptionalDouble flopsPerSecond(Trial trial) {
+    Optional<Measurement> measured = trial.measurement();
+    return measured.isPresent()
+        ? OptionalDouble.of(workload.chain().flops() / (measured.get().medianNs() * 1e-9))
+        : OptionalDouble.empty();
+  }
+
+  /** Share of the measured FMA peak; empty for devices other than the host's cores. */
+  public OptionalDouble peakShare(Trial trial) {
+    OptionalDouble rate = flopsPerSecond(trial);
+    boolean hostCores =
+        trial.device().kind() == Device.Kind.CPU && !trial.device().emulated();
+    return rate.isPresent() && hostPeakFlops.isPresent() && hostCores
+        ? OptionalDouble.of(rate.getAsDouble() / hostPeakFlops.getAsDouble())
+        : OptionalDouble.empty();
+  }
+
+  private static List<String> rungs(Installation.Candidate candidate, Workload workload) {
+    return candidate.backend().algorithms(candidate.device(), workload.attention());
+  }
+
+  private static void requireKnown(
+      List<Installation.Candidate> candidates, Workload workload, Optional<String> algorithm) {
+    if (algorithm.isEmpty()) {
+      return;
+    }
+    List<String> known =
+        candidates.stream().flatMap(c -> rungs(c, workload).stream()).distinct().toList();
+    if (!known.contains(algorithm.get())) {
+      throw new IllegalArgumentException(
+          "no selected device has the algorithm '"
+              + algorithm.get()
+              + "'; there are "
+              + String.join(", ", known));
+    }
+  }
+
+  private static Map<String, Probe.Unavailable> missing(
+      Installation installation, Selection selection) {
+    Map<String, Probe.Unavailable> missing = new LinkedHashMap<>();
+    for (Map.Entry<Backend, Probe> entry : installation.probes().entrySet()) {
+      if (selection.admits(entry.getKey())
+          && entry.getValue() instanceof Probe.Unavailable unavailable) {
+        missing.put(entry.getKey().id(), unavailable);
+      }
+    }
+    return missing;
+  }
+}

@@ -1,0 +1,127 @@
+package dev.heddle.lab;
+
+import dev.heddle.core.AttentionProblem;
+import dev.heddle.core.BandMask;
+import dev.heddle.core.Chain;
+import dev.heddle.core.HostTensor;
+import dev.heddle.core.Operation;
+import dev.heddle.core.Planner;
+import dev.heddle.core.Probe;
+import dev.heddle.core.Session;
+import dev.heddle.core.TensorSpec;
+import dev.heddle.model.AttentionLayer;
+import dev.heddle.model.Encoder;
+import dev.heddle.model.MiniLm;
+import dev.heddle.model.SentenceTokenizer;
+import dev.heddle.model.Tokens;
+import dev.heddle.reference.ReferenceBackend;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+
+/**
+ * A chain with the tensors to feed it: one attention problem, or one layer of a model.
+ *
+ * @param description what it is, one line for people
+ * @param note a remark that must be shown with results, such as a text that was cut
+ * @param attention the attention problem in it
+ * @param chain what to run
+ * @param inputs a tensor for each of the chain's inputs
+ */
+public record Workload(
+    String description,
+    Optional<String> note,
+    AttentionProblem attention,
+    Chain chain,
+    Map<String, HostTensor> inputs) {
+
+  /** Freezes the map. */
+  public Workload {
+    inputs = Map.copyOf(inputs);
+  }
+
+  /**
+   * One attention problem on standard normal q, k and v.
+   *
+   * @throws IllegalArgumentException when a tensor is too large for the host
+   */
+  public static Workload random(AttentionProblem problem, long seed) {
+    Map<String, HostTensor> inputs = new HashMap<>();
+    long tensorSeed = seed;
+    for (TensorSpec spec : problem.inputs()) {
+      inputs.put(spec.name(), HostTensor.gaussian(spec.shape(), spec.dtype(), tensorSeed));
+      // An odd constant keeps the three streams apart for every seed.
+      tensorSeed += 0x9E3779B97F4A7C15L;
+    }
+    return of(problem, inputs, "normal random numbers, seed " + seed);
+  }
+
+  /** One attention problem on tensors that the user brings. */
+  public static Workload of(
+      AttentionProblem problem, Map<String, HostTensor> inputs, String origin) {
+    return new Workload(
+        describe(problem) + " on " + origin, Optional.empty(), problem, Chain.of(problem), inputs);
+  }
+
+  /**
+   * The self-attention of one layer of all-MiniLM-L6-v2, projections included, as a text meets it.
+   *
+   * @param layer from 0 to 5
+   * @throws IllegalArgumentException when the text is empty or there is no such layer
+   * @throws dev.heddle.model.ModelException when the model's files are damaged
+   */
+  public static Workload miniLm(String text, int layer, BandMask mask) {
+    if (layer < 0 || layer >= MiniLm.LAYERS) {
+      throw new IllegalArgumentException(
+          "layer = " + layer + "; all-MiniLM-L6-v2 has layers 0 to " + (MiniLm.LAYERS - 1));
+    }
+    ReferenceBackend oracle = new ReferenceBackend();
+    if (!(oracle.probe() instanceof Probe.Available available)) {
+      throw new IllegalStateException("the reference backend is always available");
+    }
+    try (SentenceTokenizer tokenizer = SentenceTokenizer.open();
+        Session session = oracle.open(available.devices().getFirst())) {
+      Tokens tokens = tokenizer.tokenize(text);
+      Planner planner = new Planner(oracle, session.device());
+      AttentionLayer attention =
+          new Encoder(MiniLm.load(), session, planner).attention(tokens, layer);
+      AttentionProblem problem = attention.problem().withMask(mask);
+      return new Workload(
+          "all-MiniLM-L6-v2, layer "
+              + layer
+              + ", "
+              + tokens.count()
+              + " tokens: Q, K, V projections, "
+              + describe(problem)
+              + ", output projection",
+          tokens.truncationNote(),
+          problem,
+          withMask(attention.chain(AttentionLayer.OUT, AttentionLayer.PROJECTED), mask),
+          attention.inputs());
+    }
+  }
+
+  /** As {@code attention 1,12,12,14,14,32,32 fp32, mask none}. */
+  static String describe(AttentionProblem problem) {
+    return "attention "
+        + problem.shape()
+        + " "
+        + problem.dtype().label()
+        + ", mask "
+        + problem.mask();
+  }
+
+  private static Chain withMask(Chain chain, BandMask mask) {
+    List<Chain.Step> steps = new ArrayList<>();
+    for (Chain.Step step : chain.steps()) {
+      Operation operation =
+          step.operation() instanceof AttentionProblem problem
+              ? problem.withMask(mask)
+              : step.operation();
+      steps.add(new Chain.Step(operation, step.reads(), step.writes()));
+    }
+    return new Chain(chain.name(), chain.inputs(), steps, chain.outputs());
+  }
+}
