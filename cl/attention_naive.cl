@@ -18,7 +18,7 @@
 //             |        |        |         | work-item   |  row    | work-   |        | work-item
 //             +--------+        +---------+ per score   +---------+ item    +--------+ per element
 //
-// Launch, local size left to the driver:
+// Launch, any local size, the global size rounded up to it:
 //   scores global (SEQLEN_K, SEQLEN_Q, B * H_Q)   softmax global (SEQLEN_Q, B * H_Q)
 //   values global (HEAD_DIM_V, SEQLEN_Q, B * H_Q)
 // FLOPs: 2 HEAD_DIM per pair (hidden ones too) + 2 HEAD_DIM_V per visible pair.
@@ -37,6 +37,7 @@ __kernel void attention_scores_naive(const __global float *q, const __global flo
   const int j = (int)get_global_id(0);
   const int i = (int)get_global_id(1);
   const int bh = (int)get_global_id(2);
+  if (j >= args.seqlen_k || i >= args.seqlen_q) return;
   const int b = bh / args.heads_q;
   const int h = bh % args.heads_q;
   const int h_kv = h / (args.heads_q / args.heads_kv);
@@ -57,6 +58,7 @@ __kernel void attention_softmax_naive(const __global float *scores, __global flo
                                       __global float *lse, const attention_args args) {
   const int i = (int)get_global_id(0);
   const int bh = (int)get_global_id(1);
+  if (i >= args.seqlen_q) return;
   const size_t q_row = (size_t)bh * args.seqlen_q + i;
   scores += q_row * args.seqlen_k;
   probabilities += q_row * args.seqlen_k;
@@ -82,6 +84,7 @@ __kernel void attention_values_naive(const __global float *probabilities, const 
   const int d = (int)get_global_id(0);
   const int i = (int)get_global_id(1);
   const int bh = (int)get_global_id(2);
+  if (d >= HEAD_DIM_V || i >= args.seqlen_q) return;
   const int b = bh / args.heads_q;
   const int h = bh % args.heads_q;
   const int h_kv = h / (args.heads_q / args.heads_kv);

@@ -10,7 +10,7 @@
 //       o1 [i0 ----][i1 ----][i2 ----]            i1 [o0 ----][o1 ----]
 //          runs of WIDTH elements move whole      i2 [o0 ----][o1 ----]
 //
-// Launch: global (WIDTH, OUTER * INNER, BATCH), local size left to the driver; neighbouring
+// Launch: any local size, global (WIDTH, OUTER * INNER, BATCH) rounded up to it; neighbouring
 //   work-items move neighbouring elements on both sides.
 // FLOPs: none. Bytes: 8 BATCH OUTER INNER WIDTH, each element read once and written once.
 // Numerics: bits are copied, NaN included.
@@ -25,6 +25,7 @@ __kernel void heads_transpose(const __global float *restrict x, __global float *
   const int e = (int)get_global_id(0);
   const int row = (int)get_global_id(1);
   const int b = (int)get_global_id(2);
+  if (e >= args.width || row >= args.outer * args.inner) return;
   const int o = row / args.inner;
   const int i = row % args.inner;
 

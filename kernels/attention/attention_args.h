@@ -17,6 +17,12 @@ typedef struct {
   float softmax_scale;  // factor on Q K^T
 } attention_args;
 
+// The host defines this to the size that it computed from the fields above: another size here stops
+// the build before a wrong byte is sent.
+#ifdef ATTENTION_ARGS_BYTES
+typedef char attention_args_layout[sizeof(attention_args) == ATTENTION_ARGS_BYTES ? 1 : -1];
+#endif
+
 // Query i sees the keys FIRST_KEY(args, i) <= j < END_KEY(args, i); none when that is empty. Both
 // grow with i. The host cuts the sides and refuses sequences above 2^29, so no sum here overflows.
 #define FIRST_KEY(args, i) max(0, (i) + (args).mask_offset - (args).mask_left)

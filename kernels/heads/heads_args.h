@@ -10,4 +10,10 @@ typedef struct {
   int width;  // contiguous elements that move together
 } heads_args;
 
+// The host defines this to the size that it computed from the fields above: another size here stops
+// the build before a wrong byte is sent.
+#ifdef HEADS_ARGS_BYTES
+typedef char heads_args_layout[sizeof(heads_args) == HEADS_ARGS_BYTES ? 1 : -1];
+#endif
+
 #endif

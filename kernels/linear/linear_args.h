@@ -9,4 +9,10 @@ typedef struct {
   int out_features;  // OUT_FEATURES: columns of weight and y
 } linear_args;
 
+// The host defines this to the size that it computed from the fields above: another size here stops
+// the build before a wrong byte is sent.
+#ifdef LINEAR_ARGS_BYTES
+typedef char linear_args_layout[sizeof(linear_args) == LINEAR_ARGS_BYTES ? 1 : -1];
+#endif
+
 #endif
