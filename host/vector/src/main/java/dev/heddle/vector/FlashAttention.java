@@ -89,10 +89,10 @@ final class FlashAttention implements HostSession.Kernel {
     this.problem = problem;
     this.shape = problem.shape();
     this.workers = problem.flops() < SERIAL_FLOPS ? workers.callerOnly() : workers;
-    q = tensors.get("q");
-    k = tensors.get("k");
-    v = tensors.get("v");
-    out = tensors.get("out");
+    q = Tensors.get(tensors, "q");
+    k = Tensors.get(tensors, "k");
+    v = Tensors.get(tensors, "v");
+    out = Tensors.get(tensors, "out");
     lse = tensors.get("lse");
     headDim = shape.headDim();
     headDimV = shape.headDimV();
@@ -104,8 +104,8 @@ final class FlashAttention implements HostSession.Kernel {
     wildValues = new boolean[headsKv][shape.seqlenK()];
     rowsPerUnit = rowsPerUnit(shape);
     units = shape.batch() * shape.headsQ() * shape.seqlenQ() / rowsPerUnit;
-    heaviestFirst = heaviestFirst();
     states = Stream.generate(State::new).limit(this.workers.count()).toArray(State[]::new);
+    heaviestFirst = heaviestFirst();
   }
 
   /**
@@ -128,6 +128,12 @@ final class FlashAttention implements HostSession.Kernel {
     return shape.batch() * shape.headsKv() * packed + order + workers * state;
   }
 
+  /** Elements of the longest array, that of one head's packed keys or values. */
+  static long longestArray(AttentionShape shape) {
+    long paddedKeys = roundUp(shape.seqlenK(), STRIP);
+    return paddedKeys * Math.max(shape.headDim(), roundUp(shape.headDimV(), STRIP));
+  }
+
   @Override
   public long scratchBytes() {
     return scratchBytes(shape, states.length);
@@ -145,9 +151,12 @@ final class FlashAttention implements HostSession.Kernel {
 
   /** Query blocks of a unit by falling number of keys, so that no long task starts last. */
   private int[] heaviestFirst() {
-    return IntStream.range(0, Math.ceilDiv(rowsPerUnit, PANEL))
+    int blocks = Math.ceilDiv(rowsPerUnit, PANEL);
+    State state = states[0];
+    int[] keys = IntStream.range(0, blocks).map(block -> state.bind(0, block)).toArray();
+    return IntStream.range(0, blocks)
         .boxed()
-        .sorted(Comparator.comparingInt(block -> -new State().bind(0, block)))
+        .sorted(Comparator.comparingInt(block -> -keys[block]))
         .mapToInt(Integer::intValue)
         .toArray();
   }
