@@ -66,14 +66,15 @@ final class NaiveAttention implements HostSession.Kernel {
     float m = Float.NEGATIVE_INFINITY;
     for (int j = first; j < end; j++) {
       int key = k.offset() + (firstKv + j) * shape.headDim();
-      float score = problem.softmaxScale() * dot(q.offset() + row * shape.headDim(), key);
+      float score = dot(q.offset() + row * shape.headDim(), key);
       scores[s + j] = score;
-      m = Math.max(m, score);
+      m = Math.max(m, problem.softmaxScale() * score);
     }
 
     float l = 0;
     for (int j = first; j < end; j++) {
-      float p = (float) Math.exp(scores[s + j] - m);
+      // Scaled within the subtraction, so that large logits aren't rounded before it.
+      float p = (float) Math.exp(Math.fma(problem.softmaxScale(), scores[s + j], -m));
       scores[s + j] = p;
       l += p;
     }

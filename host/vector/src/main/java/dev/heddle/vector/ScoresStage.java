@@ -19,6 +19,7 @@ final class ScoresStage implements HostSession.Kernel {
             shape.batch() * shape.headsKv(),
             shape::kvHead,
             TiledProduct.Layout.TRANSPOSED,
+            null,
             workers);
     this.q = q;
     this.k = k;

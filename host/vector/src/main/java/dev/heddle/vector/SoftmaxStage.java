@@ -78,7 +78,7 @@ final class SoftmaxStage implements HostSession.Kernel {
 
   private final class Row {
     private final float[] x = new float[paddedKeys(shape)];
-    private final float[] maximum = new float[PANEL];
+    private final float[] zeros = new float[PANEL];
     private final float[] sums = new float[PANEL];
 
     void softmax(int row) {
@@ -93,16 +93,21 @@ final class SoftmaxStage implements HostSession.Kernel {
         return;
       }
       int padded = roundUp(keys, 2 * PANEL);
+      float scale = problem.softmaxScale();
       for (int j = 0; j < keys; j++) {
-        x[j] = problem.softmaxScale() * scores.array()[from + first + j];
+        x[j] = scale * scores.array()[from + first + j];
       }
       Arrays.fill(x, keys, padded, Float.NEGATIVE_INFINITY);
       float m = maximum(padded);
       // Where even the largest is -inf, subtracting it would give NaN.
-      Arrays.fill(maximum, m == Float.NEGATIVE_INFINITY ? 0 : m);
+      float reference = m == Float.NEGATIVE_INFINITY ? 0 : m;
+      // Scaled again within the subtraction, so that large logits aren't rounded before it.
+      for (int j = 0; j < keys; j++) {
+        x[j] = Math.fma(scale, scores.array()[from + first + j], -reference);
+      }
       float l = 0;
       for (int c = 0; c < PANEL; c += LANES) {
-        Exp.expAndSum(x, c, padded / PANEL, maximum, sums, c);
+        Exp.expAndSum(x, c, padded / PANEL, zeros, sums, c);
         l += load(sums, c).reduceLanes(VectorOperators.ADD);
       }
       float inverse = l == 0 ? 0 : 1 / l;

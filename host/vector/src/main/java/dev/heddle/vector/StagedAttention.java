@@ -26,7 +26,7 @@ final class StagedAttention implements HostSession.Kernel {
                 shape, Tensors.get(tensors, "q"), Tensors.get(tensors, "k"), scores, workers),
             new SoftmaxStage(problem, scores, scores, tensors.get("lse"), workers),
             new ValuesStage(
-                shape, scores, Tensors.get(tensors, "v"), Tensors.get(tensors, "out"), workers));
+                problem, scores, Tensors.get(tensors, "v"), Tensors.get(tensors, "out"), workers));
   }
 
   static long scratchBytes(AttentionShape shape, int workers) {

@@ -28,6 +28,15 @@ final class TiledProduct {
   /** As many flops as one core does in the time that it takes to wake another. */
   private static final double SERIAL_FLOPS = 2e6;
 
+  /** Which part of each row of A counts; the rest is taken as 0 whatever it holds. */
+  interface Visible {
+    /** The first element of a row of A that counts. */
+    int first(int row);
+
+    /** One past the last element that counts; not above the first where none does. */
+    int end(int row);
+  }
+
   /** How B lies in memory. */
   enum Layout {
     /** {@code B[depth][columns]}. */
@@ -62,6 +71,7 @@ final class TiledProduct {
   private final int products;
   private final IntUnaryOperator matrixOfB;
   private final Layout layout;
+  private final @Nullable Visible visible;
   private final Workers workers;
   private final float[][] panels;
   private final float[][] strips;
@@ -73,6 +83,7 @@ final class TiledProduct {
    * @param products how many products: A and C are arrays of so many matrices
    * @param matricesOfB how many matrices B is an array of
    * @param matrixOfB which of them each product uses
+   * @param visible which part of each row of A counts, or null when all does
    */
   TiledProduct(
       Size size,
@@ -80,11 +91,13 @@ final class TiledProduct {
       int matricesOfB,
       IntUnaryOperator matrixOfB,
       Layout layout,
+      @Nullable Visible visible,
       Workers workers) {
     this.size = size;
     this.products = products;
     this.matrixOfB = matrixOfB;
     this.layout = layout;
+    this.visible = visible;
     double flops = 2.0 * products * size.rows * size.columns * size.depth;
     this.workers = flops < SERIAL_FLOPS ? workers.callerOnly() : workers;
     panels = new float[matricesOfB * size.panels()][size.depth * PANEL];
@@ -147,17 +160,32 @@ final class TiledProduct {
     int aStart = a.offset() + (product * size.rows + row) * size.depth;
     int cStart = c.offset() + (product * size.rows + row) * size.columns;
     int b = matrixOfB.applyAsInt(product) * size.panels();
-    for (int k = 0; k < size.depth; k += BLOCK_K) {
-      int depth = Math.min(BLOCK_K, size.depth - k);
-      Packing.rowsToStrips(
-          a.array(), aStart + k, size.depth, rows, depth, strips[worker], 0);
+    int begin = 0;
+    int end = size.depth;
+    if (visible != null) {
+      begin = size.depth;
+      end = 0;
+      for (int i = 0; i < rows; i++) {
+        begin = Math.min(begin, visible.first(row + i));
+        end = Math.max(end, visible.end(row + i));
+      }
+      // Where nothing is visible one slice of depth 0 still stores the zeros.
+      begin = Math.min(begin, end);
+    }
+    int k = begin;
+    do {
+      int depth = Math.min(BLOCK_K, end - k);
+      Packing.rowsToStrips(a.array(), aStart + k, size.depth, rows, depth, strips[worker], 0);
+      if (visible != null) {
+        hide(strips[worker], row, rows, k, depth, visible);
+      }
       for (int panel = firstPanel; panel < endPanel; panel++) {
         int column = panel * PANEL;
         int columns = Math.min(PANEL, size.columns - column);
         for (int i = 0; i < rows; i += STRIP) {
           int to = cStart + i * size.columns + column;
           boolean whole = columns == PANEL && i + STRIP <= rows;
-          boolean direct = whole && k == 0 && bias == null;
+          boolean direct = whole && k == begin && bias == null;
           MicroKernel.multiply(
               strips[worker],
               i * depth,
@@ -170,9 +198,26 @@ final class TiledProduct {
               direct ? size.columns : PANEL);
           if (!direct) {
             int tileRows = Math.min(STRIP, rows - i);
-            place(tiles[worker], tileRows, columns, k == 0, bias, column, c, to);
+            place(tiles[worker], tileRows, columns, k == begin, bias, column, c, to);
           }
         }
+      }
+      k += BLOCK_K;
+    } while (k < end);
+  }
+
+  /** Zeroes what does not count in a slice of packed rows. */
+  private static void hide(
+      float[] strips, int row, int rows, int k, int depth, Visible visible) {
+    for (int i = 0; i < rows; i++) {
+      int at = i / STRIP * STRIP * depth + i % STRIP;
+      int first = Math.clamp((long) visible.first(row + i) - k, 0, depth);
+      int end = Math.clamp((long) visible.end(row + i) - k, first, depth);
+      for (int j = 0; j < first; j++) {
+        strips[at + j * STRIP] = 0;
+      }
+      for (int j = end; j < depth; j++) {
+        strips[at + j * STRIP] = 0;
       }
     }
   }

@@ -56,7 +56,7 @@ final class VectorSession extends HostSession {
               workers);
       case VALUES ->
           new ValuesStage(
-              problem.shape(),
+              problem,
               Tensors.get(tensors, "probabilities"),
               Tensors.get(tensors, "v"),
               Tensors.get(tensors, "out"),
@@ -70,7 +70,6 @@ final class VectorSession extends HostSession {
   }
 
   private static List<Class<?>> sources(Operation operation, Plan plan) {
-    List<Class<?>> scores = List.of(ScoresStage.class, TiledProduct.class, MicroKernel.class);
     return switch (operation) {
       case AttentionProblem problem ->
           switch (plan.algorithm()) {
@@ -89,12 +88,12 @@ final class VectorSession extends HostSession {
           };
       case AttentionStage stage ->
           switch (stage.stage()) {
-            case SCORES -> scores;
+            case SCORES -> List.of(ScoresStage.class, TiledProduct.class, Packing.class, MicroKernel.class);
             case SOFTMAX -> List.of(SoftmaxStage.class, Exp.class);
-            case VALUES -> List.of(ValuesStage.class, TiledProduct.class, MicroKernel.class);
+            case VALUES -> List.of(ValuesStage.class, TiledProduct.class, Packing.class, MicroKernel.class);
           };
       case LinearProblem problem ->
-          List.of(Linear.class, TiledProduct.class, MicroKernel.class);
+          List.of(Linear.class, TiledProduct.class, Packing.class, MicroKernel.class);
       case HeadsTranspose problem -> List.of(HeadsSwap.class);
     };
   }
