@@ -1,7 +1,9 @@
 package dev.heddle.core;
 
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Objects;
 import java.util.stream.Collectors;
 
 /**
@@ -31,7 +33,8 @@ public record Shape(List<Integer> dims) {
             "shape " + format(dims) + " has dimension " + dim + "; each must be at least 1");
       }
       if (elements > MAX_ELEMENTS / dim) {
-        throw new IllegalArgumentException("shape " + format(dims) + " has more than 2^60 elements");
+        throw new IllegalArgumentException(
+            "shape " + format(dims) + " has more than 2^60 elements");
       }
       elements *= dim;
     }
@@ -64,6 +67,21 @@ public record Shape(List<Integer> dims) {
       elements *= dim;
     }
     return elements;
+  }
+
+  /**
+   * Index along each axis of the element at {@code index} in row-major order.
+   *
+   * @throws IndexOutOfBoundsException when the shape has no such element
+   */
+  public List<Integer> position(long index) {
+    long rest = Objects.checkIndex(index, elements());
+    List<Integer> position = new ArrayList<>();
+    for (int dim : dims.reversed()) {
+      position.addFirst((int) (rest % dim));
+      rest /= dim;
+    }
+    return position;
   }
 
   /** As {@code [2, 3, 4]}. */

@@ -53,8 +53,7 @@ public record Expectation(List<ExpectedTensor> tensors) {
     for (String name : chain.outputs()) {
       Shape shape = chain.tensor(name).shape();
       double[] values = ScalarOperations.input(exact, name);
-      int rowLength =
-          sample.length > 0 ? values.length / sample.length : shape.rowLength();
+      int rowLength = sample.length > 0 ? values.length / sample.length : shape.rowLength();
       double error =
           Math.max(
               maxError(values, ScalarOperations.input(plain, name)),
@@ -64,9 +63,7 @@ public record Expectation(List<ExpectedTensor> tensors) {
               name,
               shape,
               rowLength,
-              sample.length > 0
-                  ? sample
-                  : IntStream.range(0, values.length / rowLength).toArray(),
+              sample.length > 0 ? sample : IntStream.range(0, values.length / rowLength).toArray(),
               values,
               error));
     }
@@ -92,8 +89,7 @@ public record Expectation(List<ExpectedTensor> tensors) {
           sample.length > 0 && step.operation() instanceof AttentionProblem problem
               ? operations.attention(problem, arguments, sample)
               : operations.evaluate(step.operation(), arguments);
-      step.writes()
-          .forEach((name, to) -> tensors.put(to, ScalarOperations.input(results, name)));
+      step.writes().forEach((name, to) -> tensors.put(to, ScalarOperations.input(results, name)));
     }
     return tensors;
   }
@@ -103,12 +99,11 @@ public record Expectation(List<ExpectedTensor> tensors) {
     SplittableRandom random = new SplittableRandom(SAMPLE_SEED);
     IntStream picks =
         IntStream.range(0, strata)
-            .map(
-                s -> {
-                  int from = (int) ((long) s * rows / strata);
-                  int to = (int) ((s + 1L) * rows / strata);
-                  return random.nextInt(from, to);
-                });
+            .map(s -> {
+              int from = (int) ((long) s * rows / strata);
+              int to = (int) ((s + 1L) * rows / strata);
+              return random.nextInt(from, to);
+            });
     return IntStream.concat(IntStream.of(0, rows - 1), picks).sorted().distinct().toArray();
   }
 

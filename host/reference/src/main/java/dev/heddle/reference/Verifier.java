@@ -2,7 +2,6 @@ package dev.heddle.reference;
 
 import dev.heddle.core.HostTensor;
 import dev.heddle.core.PreparedChain;
-import dev.heddle.core.Shape;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
@@ -52,7 +51,7 @@ public final class Verifier {
                 Locale.ROOT,
                 "%s%s is %s, expected %s (error %.3g, %.3g of the bound)",
                 expected.name(),
-                position(expected.shape(), measures.worst()),
+                expected.shape().position(measures.worst()),
                 (float) measures.got(),
                 (float) measures.expected(),
                 measures.maxAbs(),
@@ -62,16 +61,5 @@ public final class Verifier {
     return reasons.isEmpty()
         ? new Verdict.Pass(judged)
         : new Verdict.Fail(String.join("; ", reasons), judged);
-  }
-
-  /** Index along each axis of a row-major position. */
-  static List<Integer> position(Shape shape, int index) {
-    List<Integer> position = new ArrayList<>();
-    int rest = index;
-    for (int axis = shape.rank() - 1; axis >= 0; axis--) {
-      position.addFirst(rest % shape.dim(axis));
-      rest /= shape.dim(axis);
-    }
-    return position;
   }
 }
