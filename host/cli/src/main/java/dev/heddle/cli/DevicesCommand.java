@@ -44,7 +44,8 @@ final class DevicesCommand implements Callable<Integer> {
       table.column("FMA PEAK", Table.Align.RIGHT);
     }
     boolean any = false;
-    for (Map.Entry<Backend, Probe> entry : Installation.find().probes().entrySet()) {
+    Map<Backend, Probe> probes = Installation.find().probes();
+    for (Map.Entry<Backend, Probe> entry : probes.entrySet()) {
       if (entry.getValue() instanceof Probe.Available available) {
         for (Device device : available.devices()) {
           any = true;
@@ -53,7 +54,7 @@ final class DevicesCommand implements Callable<Integer> {
       }
     }
     table.print(out);
-    for (Map.Entry<Backend, Probe> entry : Installation.find().probes().entrySet()) {
+    for (Map.Entry<Backend, Probe> entry : probes.entrySet()) {
       switch (entry.getValue()) {
         case Probe.Available available ->
             available.notes().forEach(note -> out.println(entry.getKey().id() + ": " + note));

@@ -125,6 +125,11 @@ final class RunCommand implements Callable<Integer> {
       throw new IllegalArgumentException(
           "--lse goes with .npy files; a .safetensors result holds lse beside out");
     }
+    if (out != null
+        && lse != null
+        && out.toAbsolutePath().normalize().equals(lse.toAbsolutePath().normalize())) {
+      throw new IllegalArgumentException("--out and --lse both name " + out);
+    }
     if (scale != null && !Float.isFinite(scale)) {
       throw new IllegalArgumentException("--scale " + scale + ": a finite number is needed");
     }

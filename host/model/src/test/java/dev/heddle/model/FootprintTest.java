@@ -97,8 +97,7 @@ class FootprintTest {
     }
 
     private static int countWithLibraryAlone() throws IOException {
-      try (InputStream json =
-              Program.class.getResourceAsStream("/all-minilm-l6-v2-tokenizer.json");
+      try (InputStream json = ModelFile.TOKENIZER.open();
           HuggingFaceTokenizer tokenizer =
               HuggingFaceTokenizer.newInstance(json, Map.of("padding", "false"))) {
         return tokenizer.encode("heddle").getIds().length;

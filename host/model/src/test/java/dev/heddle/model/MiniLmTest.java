@@ -18,7 +18,7 @@ class MiniLmTest {
 
   @BeforeAll
   static void readFile() throws IOException {
-    try (InputStream onnx = MiniLm.class.getResourceAsStream("/all-minilm-l6-v2.onnx")) {
+    try (InputStream onnx = ModelFile.WEIGHTS.open()) {
       file = onnx.readAllBytes();
     }
   }
