@@ -20,8 +20,8 @@ public record AttentionShape(
   /**
    * Checks the sizes.
    *
-   * @throws IllegalArgumentException naming the size that is out of range or the head counts that do
-   *     not divide
+   * @throws IllegalArgumentException naming the size that is out of range or the head counts that
+   *     do not divide
    */
   public AttentionShape {
     positive("batch", batch);

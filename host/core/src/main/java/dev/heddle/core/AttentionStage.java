@@ -79,7 +79,9 @@ public record AttentionStage(Stage stage, AttentionProblem attention) implements
     };
   }
 
-  /** Scores and probabilities are fp32 whatever the operands' type, so that staging loses nothing. */
+  /**
+   * Scores and probabilities are fp32 whatever the operands' type, so that staging loses nothing.
+   */
   private TensorSpec matrix(String name) {
     return new TensorSpec(name, attention.shape().scores(), DType.FP32);
   }

@@ -17,8 +17,7 @@ import java.util.Map;
  * @param steps operations in order of execution
  * @param outputs names of the tensors that the caller wants back
  */
-public record Chain(
-    String name, List<TensorSpec> inputs, List<Step> steps, List<String> outputs) {
+public record Chain(String name, List<TensorSpec> inputs, List<Step> steps, List<String> outputs) {
 
   /**
    * One operation with the chain's tensors that it reads and writes.
@@ -59,7 +58,12 @@ public record Chain(
         if (given.dtype() != wanted.dtype()
             || given.shape().elements() != wanted.shape().elements()) {
           throw new IllegalArgumentException(
-              step.operation.name() + " wants " + describe(wanted) + " but '" + tensor + "' is "
+              step.operation.name()
+                  + " wants "
+                  + describe(wanted)
+                  + " but '"
+                  + tensor
+                  + "' is "
                   + describe(given));
         }
       }
@@ -74,7 +78,9 @@ public record Chain(
     }
   }
 
-  /** A chain of one operation, whose tensors keep their names and whose outputs are all returned. */
+  /**
+   * A chain of one operation, whose tensors keep their names and whose outputs are all returned.
+   */
   public static Chain of(Operation operation) {
     Map<String, String> reads = new HashMap<>();
     operation.inputs().forEach(spec -> reads.put(spec.name(), spec.name()));

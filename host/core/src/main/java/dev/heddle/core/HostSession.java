@@ -124,7 +124,12 @@ public abstract class HostSession implements Session {
   private static Refusal tooLong(String name, Shape shape) {
     return new Refusal(
         "arrayLength",
-        name + " " + shape + " has " + shape.elements() + " elements; one JVM array holds at most "
+        name
+            + " "
+            + shape
+            + " has "
+            + shape.elements()
+            + " elements; one JVM array holds at most "
             + MAX_PAYLOAD);
   }
 
@@ -135,8 +140,7 @@ public abstract class HostSession implements Session {
   }
 
   @Override
-  public final Prepared prepare(
-      Operation operation, Plan plan, Map<String, DeviceTensor> tensors) {
+  public final Prepared prepare(Operation operation, Plan plan, Map<String, DeviceTensor> tensors) {
     Optional<Refusal> refusal = backend.refusal(device, operation, plan);
     if (refusal.isPresent()) {
       throw new UnsupportedProblemException(refusal.get());

@@ -8,8 +8,8 @@ import java.util.TreeMap;
  * How an operation is computed: the algorithm and the values of its tunables.
  *
  * @param algorithm a rung of the ladder: {@code naive}, {@code staged}, {@code flash}, ...
- * @param tunables values by the kernels' macro names, such as {@code BLOCK_M}; a tunable that is not
- *     named keeps its default
+ * @param tunables values by the kernels' macro names, such as {@code BLOCK_M}; a tunable that is
+ *     not named keeps its default
  */
 public record Plan(String algorithm, SortedMap<String, Integer> tunables) {
 

@@ -71,12 +71,11 @@ public final class PreparedChain implements AutoCloseable {
   /** Fills everything that the steps write with NaN. */
   public void poison() {
     List<String> inputs = chain.inputs().stream().map(TensorSpec::name).toList();
-    tensors.forEach(
-        (name, tensor) -> {
-          if (!inputs.contains(name)) {
-            tensor.poison();
-          }
-        });
+    tensors.forEach((name, tensor) -> {
+      if (!inputs.contains(name)) {
+        tensor.poison();
+      }
+    });
   }
 
   /** Reads the chain's outputs back to the host, by name. */

@@ -4,8 +4,8 @@ import java.util.List;
 import java.util.Map;
 
 /**
- * An opened device: holds its tensors and prepared operations. Used by one thread at a time. Closing
- * it closes all that it handed out.
+ * An opened device: holds its tensors and prepared operations. Used by one thread at a time.
+ * Closing it closes all that it handed out.
  */
 public interface Session extends AutoCloseable {
 

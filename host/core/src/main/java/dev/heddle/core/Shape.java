@@ -33,7 +33,8 @@ public record Shape(List<Integer> dims) {
             "shape " + format(dims) + " has dimension " + dim + "; each must be at least 1");
       }
       if (elements > MAX_ELEMENTS / dim) {
-        throw new IllegalArgumentException("shape " + format(dims) + " has more than 2^60 elements");
+        throw new IllegalArgumentException(
+            "shape " + format(dims) + " has more than 2^60 elements");
       }
       elements *= dim;
     }

@@ -47,19 +47,24 @@ public final class Attend {
   }
 
   private record Choice(Installation.Candidate candidate, String algorithm) {
-    Trial trial(
-        Workload workload, Expectation expectation, Verifier verifier, boolean timed) {
+    Trial trial(Workload workload, Expectation expectation, Verifier verifier, boolean timed) {
       return Trial.run(candidate, workload, algorithm, expectation, verifier, timed);
     }
 
     @Override
     public String toString() {
-      return candidate.device().id() + " " + algorithm + " (" + candidate.device().displayName()
+      return candidate.device().id()
+          + " "
+          + algorithm
+          + " ("
+          + candidate.device().displayName()
           + ")";
     }
   }
 
-  /** The best supporting rung of each device; the oracle and emulators only where nothing else is. */
+  /**
+   * The best supporting rung of each device; the oracle and emulators only where nothing else is.
+   */
   private List<Choice> choices(
       AttentionProblem problem, Selection selection, Optional<String> algorithm) {
     List<Choice> choices = new ArrayList<>();
@@ -139,9 +144,8 @@ public final class Attend {
     return passed.stream()
         .min(Comparator.comparingLong(Rehearsed::medianNs))
         .map(Rehearsed::choice)
-        .orElseThrow(
-            () ->
-                new NothingToRunException(
-                    "no device passes " + rehearsal.description() + "; see heddle compare"));
+        .orElseThrow(() ->
+            new NothingToRunException(
+                "no device passes " + rehearsal.description() + "; see heddle compare"));
   }
 }

@@ -95,8 +95,7 @@ public record Comparison(
   /** Share of the measured FMA peak; empty for devices other than the host's cores. */
   public OptionalDouble peakShare(Trial trial) {
     OptionalDouble rate = flopsPerSecond(trial);
-    boolean hostCores =
-        trial.device().kind() == Device.Kind.CPU && !trial.device().emulated();
+    boolean hostCores = trial.device().kind() == Device.Kind.CPU && !trial.device().emulated();
     return rate.isPresent() && hostPeakFlops.isPresent() && hostCores
         ? OptionalDouble.of(rate.getAsDouble() / hostPeakFlops.getAsDouble())
         : OptionalDouble.empty();

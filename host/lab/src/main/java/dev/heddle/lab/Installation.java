@@ -97,14 +97,12 @@ public final class Installation {
         probes.entrySet().stream()
             .filter(entry -> entry.getKey().id().equals(id))
             .findFirst()
-            .orElseThrow(
-                () ->
-                    new IllegalArgumentException(
-                        "there is no backend '"
-                            + id
-                            + "'; there are "
-                            + String.join(
-                                ", ", probes.keySet().stream().map(Backend::id).toList())));
+            .orElseThrow(() ->
+                new IllegalArgumentException(
+                    "there is no backend '"
+                        + id
+                        + "'; there are "
+                        + String.join(", ", probes.keySet().stream().map(Backend::id).toList())));
     if (found.getValue() instanceof Probe.Unavailable missing) {
       throw new NothingToRunException(
           id + " is unavailable: " + missing.reason() + "; " + missing.remedy());

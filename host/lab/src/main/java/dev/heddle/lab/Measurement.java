@@ -12,7 +12,8 @@ import java.util.OptionalLong;
  * @param medianNs median time from submission to completion on the host's clock, ns
  * @param minNs shortest such time, ns
  * @param maxNs longest such time, ns
- * @param deviceMedianNs median time inside kernels on the device's clock, ns; empty where it has none
+ * @param deviceMedianNs median time inside kernels on the device's clock, ns; empty where it has
+ *     none
  */
 public record Measurement(
     int runs, long medianNs, long minNs, long maxNs, OptionalLong deviceMedianNs) {

@@ -36,8 +36,6 @@ public final class MiniLm {
   /** Entries of the vocabulary. */
   public static final int VOCABULARY = 30_522;
 
-  private static final String RESOURCE = "/all-minilm-l6-v2.onnx";
-
   private final Embeddings embeddings;
   private final List<EncoderLayer> layers;
 
@@ -53,13 +51,10 @@ public final class MiniLm {
    * @throws ModelException when the artifact is missing or damaged
    */
   public static MiniLm load() {
-    try (InputStream onnx = MiniLm.class.getResourceAsStream(RESOURCE)) {
-      if (onnx == null) {
-        throw new ModelException(RESOURCE.substring(1) + " is not on the class path");
-      }
-      return read(onnx, RESOURCE.substring(1));
+    try (InputStream onnx = ModelFile.WEIGHTS.open()) {
+      return read(onnx, ModelFile.WEIGHTS.path());
     } catch (IOException e) {
-      throw new ModelException(RESOURCE.substring(1) + " can't be closed: " + e.getMessage(), e);
+      throw new ModelException(ModelFile.WEIGHTS.path() + " can't be closed: " + e.getMessage(), e);
     }
   }
 

@@ -13,13 +13,11 @@ import java.util.stream.IntStream;
 /**
  * The model's own WordPiece tokenizer, run offline by the native HuggingFace tokenizers library.
  *
- * <p>The native library (Linux and macOS on x86-64 or aarch64, Windows on x86-64, as far as the
- * artifact carries them) is extracted once per user to {@code ~/.djl.ai/tokenizers}, or below the
- * environment variable {@code DJL_CACHE_DIR}.
+ * <p>The native library exists for Linux on x86-64 and aarch64, macOS on aarch64 and Windows on
+ * x86-64. It is extracted once per user to {@code ~/.djl.ai/tokenizers}, or below the folder that
+ * the environment variable {@code DJL_CACHE_DIR} names.
  */
 public final class SentenceTokenizer implements AutoCloseable {
-  private static final String RESOURCE = "/all-minilm-l6-v2-tokenizer.json";
-
   private final HuggingFaceTokenizer tokenizer;
 
   private SentenceTokenizer(HuggingFaceTokenizer tokenizer) {
@@ -37,16 +35,13 @@ public final class SentenceTokenizer implements AutoCloseable {
     // mode forbids both; the second switch covers a user's environment that forbids the first.
     System.setProperty("ai.djl.offline", "true");
     System.setProperty("OPT_OUT_TRACKING", "true");
-    try (InputStream json = SentenceTokenizer.class.getResourceAsStream(RESOURCE)) {
-      if (json == null) {
-        throw new ModelException(RESOURCE.substring(1) + " is not on the class path");
-      }
+    try (InputStream json = ModelFile.TOKENIZER.open()) {
       // The file asks for padding and truncation to 128 tokens: neither belongs in a measurement.
       return new SentenceTokenizer(
           HuggingFaceTokenizer.newInstance(
               json, Map.of("padding", "false", "truncation", "false", "addSpecialTokens", "true")));
     } catch (IOException e) {
-      throw new ModelException(RESOURCE.substring(1) + " can't be read: " + e.getMessage(), e);
+      throw new ModelException(ModelFile.TOKENIZER.path() + " can't be read: " + e.getMessage(), e);
     } catch (EngineException | LinkageError | AssertionError | IllegalStateException e) {
       // What DJL throws, by platform, where its library is missing or will not load.
       throw new ModelException(

@@ -31,7 +31,7 @@ final class OnnxRuntimeModel implements AutoCloseable {
    */
   OnnxRuntimeModel(List<String> values) throws IOException, OrtException {
     ModelProto original;
-    try (InputStream onnx = MiniLm.class.getResourceAsStream("/all-minilm-l6-v2.onnx")) {
+    try (InputStream onnx = ModelFile.WEIGHTS.open()) {
       original = ModelProto.parseFrom(onnx);
     }
     Set<String> produced = new HashSet<>();

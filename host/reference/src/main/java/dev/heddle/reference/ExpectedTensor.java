@@ -14,7 +14,12 @@ import dev.heddle.core.Shape;
  *     precision makes on these rows
  */
 public record ExpectedTensor(
-    String name, Shape shape, int rowLength, int[] rows, double[] exact, double samePrecisionError) {
+    String name,
+    Shape shape,
+    int rowLength,
+    int[] rows,
+    double[] exact,
+    double samePrecisionError) {
 
   /** Whether only some of the rows were computed. */
   public boolean sampled() {

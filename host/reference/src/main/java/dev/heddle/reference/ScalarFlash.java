@@ -52,8 +52,7 @@ final class ScalarFlash {
     int headDimV = shape.headDimV();
     int i = row % shape.seqlenQ();
     int head = row / shape.seqlenQ();
-    int kvHead =
-        head / shape.headsQ() * shape.headsKv() + shape.kvHead(head % shape.headsQ());
+    int kvHead = head / shape.headsQ() * shape.headsKv() + shape.kvHead(head % shape.headsQ());
     int end = problem.mask().endKey(i, shape);
     double maximum = Double.NEGATIVE_INFINITY;
     double sum = 0;

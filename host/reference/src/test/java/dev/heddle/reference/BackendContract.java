@@ -95,9 +95,8 @@ public abstract class BackendContract {
   @TestFactory
   Stream<DynamicNode> ladderIsComplete() {
     AttentionProblem problem = AttentionProblem.of(AttentionShape.square(1, 1, 64, 64));
-    return onEachDevice(
-        device ->
-            assertThat(backend().algorithms(device, problem)).contains("naive", "staged", "flash"));
+    return onEachDevice(device ->
+        assertThat(backend().algorithms(device, problem)).contains("naive", "staged", "flash"));
   }
 
   @TestFactory
@@ -117,8 +116,7 @@ public abstract class BackendContract {
 
   @TestFactory
   Stream<DynamicNode> nanReachesItsRowAndNoOther() {
-    AttentionProblem problem =
-        AttentionProblem.of(new AttentionShape(1, 2, 1, 21, 37, 24, 24));
+    AttentionProblem problem = AttentionProblem.of(new AttentionShape(1, 2, 1, 21, 37, 24, 24));
     int poisoned = 5;
     Case nan =
         ContractCases.of(
@@ -152,71 +150,68 @@ public abstract class BackendContract {
     int seqlen = 1 << 20;
     AttentionProblem problem =
         AttentionProblem.of(new AttentionShape(1, 1, 1, seqlen, seqlen, 1, 1));
-    return onEachDevice(
-        device -> {
-          Plan plan = new Planner(backend(), device).plan(problem, "staged");
-          assertThat(backend().refusal(device, problem, plan)).isPresent();
-          assertThat(backend().refusal(device, problem, plan).orElseThrow().reason())
-              .as("names the bytes or elements asked for")
-              .containsPattern("[0-9]{7,}");
-        });
+    return onEachDevice(device -> {
+      Plan plan = new Planner(backend(), device).plan(problem, "staged");
+      assertThat(backend().refusal(device, problem, plan)).isPresent();
+      assertThat(backend().refusal(device, problem, plan).orElseThrow().reason())
+          .as("names the bytes or elements asked for")
+          .containsPattern("[0-9]{7,}");
+    });
   }
 
   @TestFactory
   Stream<DynamicNode> everythingIsReleased() {
     Case layer = ContractCases.layer();
-    return onEachDevice(
-        device -> {
-          Session session = backend().open(device);
-          PreparedChain chain = prepare(session, layer, Optional.empty());
-          assertThat(session.liveResources()).isPositive();
-          chain.run();
-          chain.close();
-          assertThat(session.liveResources()).as("after the chain is closed").isZero();
-          prepare(session, layer, Optional.empty());
-          assertThat(session.liveResources()).isPositive();
-          session.close();
-          assertThat(session.liveResources()).as("after the session is closed").isZero();
-          session.close();
-        });
+    return onEachDevice(device -> {
+      Session session = backend().open(device);
+      PreparedChain chain = prepare(session, layer, Optional.empty());
+      assertThat(session.liveResources()).isPositive();
+      chain.run();
+      chain.close();
+      assertThat(session.liveResources()).as("after the chain is closed").isZero();
+      prepare(session, layer, Optional.empty());
+      assertThat(session.liveResources()).isPositive();
+      session.close();
+      assertThat(session.liveResources()).as("after the session is closed").isZero();
+      session.close();
+    });
   }
 
   @TestFactory
   Stream<DynamicNode> wrongTensorsAreRefused() {
     AttentionProblem problem = AttentionProblem.of(AttentionShape.square(1, 1, 8, 8));
-    return onEachDevice(
-        device -> {
-          Plan plan = new Planner(backend(), device).plan(problem);
-          try (Session session = backend().open(device);
-              Session other = backend().open(device)) {
-            Map<String, DeviceTensor> tensors = allocate(session, problem);
-            Map<String, DeviceTensor> incomplete = new HashMap<>(tensors);
-            incomplete.remove("k");
-            assertThatThrownBy(() -> session.prepare(problem, plan, incomplete))
-                .isInstanceOf(IllegalArgumentException.class)
-                .hasMessageContaining("'k'");
-            Map<String, DeviceTensor> foreign = new HashMap<>(tensors);
-            foreign.put("k", other.allocate(problem.shape().k(), DType.FP32));
-            assertThatThrownBy(() -> session.prepare(problem, plan, foreign))
-                .isInstanceOf(IllegalArgumentException.class)
-                .hasMessageContaining("'k'");
-            Map<String, DeviceTensor> small = new HashMap<>(tensors);
-            small.put("k", session.allocate(Shape.of(3), DType.FP32));
-            assertThatThrownBy(() -> session.prepare(problem, plan, small))
-                .isInstanceOf(IllegalArgumentException.class)
-                .hasMessageContaining("k [1, 1, 8, 8]");
-            Prepared prepared = session.prepare(problem, plan, tensors);
-            assertThatThrownBy(() -> other.run(List.of(prepared)))
-                .isInstanceOf(IllegalArgumentException.class);
-            HostTensor tooShort = HostTensor.zeros(Shape.of(7), DType.FP32);
-            assertThatThrownBy(() -> tensors.get("q").write(tooShort))
-                .isInstanceOf(IllegalArgumentException.class)
-                .hasMessageContaining("[7]");
-            prepared.close();
-            assertThatThrownBy(() -> session.run(List.of(prepared)))
-                .isInstanceOf(IllegalArgumentException.class);
-          }
-        });
+    return onEachDevice(device -> {
+      Plan plan = new Planner(backend(), device).plan(problem);
+      try (Session session = backend().open(device);
+          Session other = backend().open(device)) {
+        Map<String, DeviceTensor> tensors = allocate(session, problem);
+        Map<String, DeviceTensor> incomplete = new HashMap<>(tensors);
+        incomplete.remove("k");
+        assertThatThrownBy(() -> session.prepare(problem, plan, incomplete))
+            .isInstanceOf(IllegalArgumentException.class)
+            .hasMessageContaining("'k'");
+        Map<String, DeviceTensor> foreign = new HashMap<>(tensors);
+        foreign.put("k", other.allocate(problem.shape().k(), DType.FP32));
+        assertThatThrownBy(() -> session.prepare(problem, plan, foreign))
+            .isInstanceOf(IllegalArgumentException.class)
+            .hasMessageContaining("'k'");
+        Map<String, DeviceTensor> small = new HashMap<>(tensors);
+        small.put("k", session.allocate(Shape.of(3), DType.FP32));
+        assertThatThrownBy(() -> session.prepare(problem, plan, small))
+            .isInstanceOf(IllegalArgumentException.class)
+            .hasMessageContaining("k [1, 1, 8, 8]");
+        Prepared prepared = session.prepare(problem, plan, tensors);
+        assertThatThrownBy(() -> other.run(List.of(prepared)))
+            .isInstanceOf(IllegalArgumentException.class);
+        HostTensor tooShort = HostTensor.zeros(Shape.of(7), DType.FP32);
+        assertThatThrownBy(() -> tensors.get("q").write(tooShort))
+            .isInstanceOf(IllegalArgumentException.class)
+            .hasMessageContaining("[7]");
+        prepared.close();
+        assertThatThrownBy(() -> session.run(List.of(prepared)))
+            .isInstanceOf(IllegalArgumentException.class);
+      }
+    });
   }
 
   @TestFactory
@@ -228,13 +223,12 @@ public abstract class BackendContract {
           try (Session session = backend().open(device);
               PreparedChain chain = prepare(session, some, algorithm)) {
             assertThat(chain.provenance())
-                .allSatisfy(
-                    provenance -> {
-                      assertThat(provenance.device()).isEqualTo(device);
-                      assertThat(provenance.plan().algorithm()).isEqualTo(algorithm.orElseThrow());
-                      assertThat(provenance.sources()).isNotEmpty();
-                      assertThat(provenance.sourceHash()).matches("[0-9a-f]{64}");
-                    });
+                .allSatisfy(provenance -> {
+                  assertThat(provenance.device()).isEqualTo(device);
+                  assertThat(provenance.plan().algorithm()).isEqualTo(algorithm.orElseThrow());
+                  assertThat(provenance.sources()).isNotEmpty();
+                  assertThat(provenance.sourceHash()).matches("[0-9a-f]{64}");
+                });
           }
         });
   }
@@ -277,11 +271,8 @@ public abstract class BackendContract {
     Planner planner = new Planner(backend(), device);
     return chain.steps().stream()
         .map(Chain.Step::operation)
-        .flatMap(
-            operation ->
-                backend()
-                    .refusal(device, operation, plan(planner, operation, algorithm))
-                    .stream())
+        .flatMap(operation ->
+            backend().refusal(device, operation, plan(planner, operation, algorithm)).stream())
         .findFirst();
   }
 
@@ -324,10 +315,7 @@ public abstract class BackendContract {
     Function<Device, Stream<DynamicNode>> perDevice =
         device ->
             rungs(device, chain).stream()
-                .map(
-                    rung ->
-                        dynamicTest(
-                            rung.orElse("default"), () -> check.accept(device, rung)));
+                .map(rung -> dynamicTest(rung.orElse("default"), () -> check.accept(device, rung)));
     return devices().stream()
         .map(device -> dynamicContainer(device.displayName(), perDevice.apply(device)));
   }

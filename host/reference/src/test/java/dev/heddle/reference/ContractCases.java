@@ -42,8 +42,7 @@ final class ContractCases {
     return of(label, operation, tensors -> tensors);
   }
 
-  static Case of(
-      String label, Operation operation, UnaryOperator<Map<String, HostTensor>> change) {
+  static Case of(String label, Operation operation, UnaryOperator<Map<String, HostTensor>> change) {
     Chain chain = Chain.of(operation);
     return new Case(label, chain, change.apply(gaussian(chain.inputs())));
   }
@@ -59,8 +58,7 @@ final class ContractCases {
 
   private static AttentionProblem attention(int... sizes) {
     return AttentionProblem.of(
-        new AttentionShape(
-            sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], sizes[5], sizes[6]));
+        new AttentionShape(sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], sizes[5], sizes[6]));
   }
 
   private static Case masked(AttentionProblem problem, BandMask mask) {
@@ -114,7 +112,10 @@ final class ContractCases {
         of("one key holds a logit of -1e4", problem, in -> spike(in, problem.shape(), -1e4f)),
         of("equal logits", problem, in -> replace(in, "q", 0f)),
         of("denormal values", problem, in -> scaled(in, "v", 1e-40f)),
-        of("denormal queries and keys", problem, in -> scaled(scaled(in, "q", 1e-40f), "k", 1e-40f)),
+        of(
+            "denormal queries and keys",
+            problem,
+            in -> scaled(scaled(in, "q", 1e-40f), "k", 1e-40f)),
         of("values of 1e30", causal, in -> scaled(in, "v", 1e30f)),
         of("scale 0", problem.withScale(0)),
         of("scale below 0", causal.withScale(-0.3f)),
@@ -138,8 +139,7 @@ final class ContractCases {
           List.of(
               attention(1, 1, 1, 1, 1, 1, 1),
               attention(2, 4, 2, 33, 65, 24, 40),
-              attention(1, 2, 1, 65, 31, 64, 64)
-                  .withMask(BandMask.causal(Alignment.BOTTOM_RIGHT)),
+              attention(1, 2, 1, 65, 31, 64, 64).withMask(BandMask.causal(Alignment.BOTTOM_RIGHT)),
               attention(1, 1, 1, 70, 130, 64, 33)
                   .withMask(new BandMask(4, 2, Alignment.TOP_LEFT)))) {
         AttentionStage operation = new AttentionStage(stage, problem);

@@ -1,0 +1,266 @@
+// attention_flash_cpu: attention forward shaped for a processor's vector units.
+//
+// Computes, for each batch b, query head h (reading key-value head h / (H_Q / H_KV)) and query i:
+//   s_j  = softmax_scale * sum_d q[i][d] k[j][d]      for the keys j that the band mask lets through
+//   out[i][:] = sum_j exp(s_j - m) v[j][:] / l,   m = max_j s_j,   l = sum_j exp(s_j - m)
+//   lse[i] = m + ln(l);   no visible key: out = 0, lse = -inf
+//
+// Shapes (row-major): q [B, H_Q, SEQLEN_Q, HEAD_DIM]   k [B, H_KV, SEQLEN_K, HEAD_DIM]
+//   v [B, H_KV, SEQLEN_K, HEAD_DIM_V]   out [B, H_Q, SEQLEN_Q, HEAD_DIM_V]   lse [B, H_Q, SEQLEN_Q]
+//
+// Queries lie in the lanes: one work-item owns BLOCK_M query rows as BLOCK_M / 16 vectors and both
+// products are computed transposed, so the softmax runs lane by lane without a single horizontal
+// operation, and neither K nor V is ever packed or transposed (their elements are broadcast).
+//
+//            BLOCK_M queries                          BLOCK_M queries
+//           +---------------+                        +---------------+
+//           |     q_t       | HEAD_DIM               |  p_t (= s_t)  | BLOCK_N
+//           +---------------+                        +---------------+
+//   HEAD_DIM       x                         BLOCK_N        x
+//   +------+ +---------------+              +-------+ +---------------+
+//   |k tile| |     s_t       | BLOCK_N      |v tile | |     acc       | HEAD_DIM_V
+//   |      | |  UNROLL_K at  |              |  ^T   | |  UNROLL_D at  |
+//   |      | |  a time       |              |       | |  a time       |
+//   +------+ +---------------+              +-------+ +---------------+
+//   S^T = K Q^T                              O^T = O^T * alpha + V^T P^T
+//
+// Launch: global (ceil(SEQLEN_Q / BLOCK_M), H_Q, B), local (1, 1, 1). Late query rows start first:
+//   under a causal mask they are the long ones.
+// FLOPs: 2 (HEAD_DIM + HEAD_DIM_V) per visible pair; tiles that hold no visible pair are skipped.
+// Bytes: q and out once; k and v once per query block, from the cache when a head's fit there.
+// Private memory: 4 BLOCK_M (HEAD_DIM + HEAD_DIM_V + BLOCK_N) bytes; meant to stay in L1 and L2.
+// Numerics: fp32 throughout, fused multiply-adds; exp2 by a polynomial of degree 6 (relative error
+//   below 8e-8); weights below 2^-126 of a row's largest count as 0.
+// Limits: fp32 storage; SEQLEN up to 2^29.
+// On AVX-512, compilers tuned for Skylake prefer 256-bit vectors when they vectorize loops on their
+// own. The explicit float16 arithmetic here is not theirs to narrow, so it compiles to 512-bit code.
+// Source: Dao, "FlashAttention-2", 2023, algorithm 1, with the roles of rows and lanes exchanged.
+
+#include "attention_args.h"
+#include "vector_math.h"
+
+#ifndef BLOCK_M
+#define BLOCK_M 64  // {16,32,64,128} query rows per work-item
+#endif
+#ifndef BLOCK_N
+#define BLOCK_N 64  // {16,32,64,128,256} keys per tile
+#endif
+#ifndef UNROLL_K
+#define UNROLL_K 4  // {1,2,4,8,16} keys whose scores are accumulated at the same time
+#endif
+#ifndef UNROLL_D
+#define UNROLL_D 4  // {1,2,4,8,16} output columns accumulated at the same time
+#endif
+
+#if BLOCK_M % 16 != 0
+#error "BLOCK_M must be a multiple of 16, the lanes of a float16"
+#endif
+#if BLOCK_N % UNROLL_K != 0
+#error "BLOCK_N must be a multiple of UNROLL_K"
+#endif
+#if BLOCK_M * UNROLL_K > 512
+#error "BLOCK_M * UNROLL_K must be at most 512, or the accumulators leave the registers"
+#endif
+#if BLOCK_M * UNROLL_D > 512
+#error "BLOCK_M * UNROLL_D must be at most 512, or the accumulators leave the registers"
+#endif
+
+#define VECTORS (BLOCK_M / 16)  // float16 vectors that hold one value per query row
+
+// ---- S^T = K Q^T, UNROLL_K keys at a time --------------------------------------------------------
+
+// Scores of n_keys keys from k_tile on. With `masked`, keys are checked row by row: `key` is the
+// index of the tile's first key. m_tile collects the largest score of each row.
+FORCE_INLINE void score_tile(const int masked, const __global float *restrict k_tile, const int key,
+                       const int n_keys, const float16 *q_t, const int16 *first_key,
+                       const int16 *end_key, float16 *s_t, float16 *m_tile) {
+  for (int j = 0; j < n_keys; j += UNROLL_K) {
+    float16 s[UNROLL_K][VECTORS];
+    const __global float *k_row[UNROLL_K];
+#pragma unroll
+    for (int a = 0; a < UNROLL_K; a++) {
+      // The last tile may end within the group: its last key is read again instead of what follows.
+      k_row[a] = k_tile + (size_t)(masked ? min(j + a, n_keys - 1) : j + a) * HEAD_DIM;
+#pragma unroll
+      for (int c = 0; c < VECTORS; c++) s[a][c] = 0.0f;
+    }
+    for (int d = 0; d < HEAD_DIM; d++) {
+#pragma unroll
+      for (int a = 0; a < UNROLL_K; a++) {
+        const float16 k_d = k_row[a][d];
+#pragma unroll
+        for (int c = 0; c < VECTORS; c++) s[a][c] = fma(k_d, q_t[d * VECTORS + c], s[a][c]);
+      }
+    }
+#pragma unroll
+    for (int a = 0; a < UNROLL_K; a++) {
+#pragma unroll
+      for (int c = 0; c < VECTORS; c++) {
+        if (masked) {
+          const int16 j_key = key + j + a;
+          s[a][c] = select((float16)(-INFINITY), s[a][c],
+                           j_key >= first_key[c] & j_key < end_key[c] & (int16)(j + a) < n_keys);
+        }
+        s_t[(j + a) * VECTORS + c] = s[a][c];
+        m_tile[c] = larger(m_tile[c], s[a][c]);
+      }
+    }
+  }
+}
+
+// ---- O^T = O^T * alpha + V^T P^T, UNROLL_D columns at a time -------------------------------------
+
+// The output columns of one group. A group that runs past HEAD_DIM_V computes the last column again,
+// to the same value, so that the loops keep their constant length.
+#if HEAD_DIM_V % UNROLL_D == 0
+#define COLUMN(d, a) ((d) + (a))
+#else
+#define COLUMN(d, a) min((d) + (a), HEAD_DIM_V - 1)
+#endif
+
+// Columns d to d + UNROLL_D of the output. With `masked`, a hidden key adds nothing even where its
+// value is NaN or infinite, which a weight of 0 would turn into NaN.
+FORCE_INLINE void accumulate_columns(const int masked, const int d, const __global float *restrict v_tile,
+                               const int key, const int n_keys, const float16 *p_t,
+                               const float16 *alpha, const int16 *first_key, const int16 *end_key,
+                               float16 *acc) {
+  float16 o[UNROLL_D][VECTORS];
+#pragma unroll
+  for (int a = 0; a < UNROLL_D; a++) {
+#pragma unroll
+    for (int c = 0; c < VECTORS; c++) o[a][c] = acc[COLUMN(d, a) * VECTORS + c] * alpha[c];
+  }
+  for (int j = 0; j < n_keys; j++) {
+    const __global float *v_row = v_tile + (size_t)j * HEAD_DIM_V;
+    const int16 j_key = key + j;
+#pragma unroll
+    for (int a = 0; a < UNROLL_D; a++) {
+      const float16 v_a = v_row[COLUMN(d, a)];
+#pragma unroll
+      for (int c = 0; c < VECTORS; c++) {
+        const float16 sum = fma(v_a, p_t[j * VECTORS + c], o[a][c]);
+        o[a][c] =
+            masked ? select(o[a][c], sum, j_key >= first_key[c] & j_key < end_key[c]) : sum;
+      }
+    }
+  }
+#pragma unroll
+  for (int a = 0; a < UNROLL_D; a++) {
+#pragma unroll
+    for (int c = 0; c < VECTORS; c++) acc[COLUMN(d, a) * VECTORS + c] = o[a][c];
+  }
+}
+
+// ---- one key tile --------------------------------------------------------------------------------
+
+FORCE_INLINE void attend_tile(const int masked, const __global float *restrict k_tile,
+                              const __global float *restrict v_tile, const int key,
+                              const int n_keys, const float scale, const float16 *q_t,
+                              const int16 *first_key, const int16 *end_key, float16 *s_t,
+                              float16 *acc, float16 *m_i, float16 *l_i) {
+  float16 m_tile[VECTORS], m_safe[VECTORS], alpha[VECTORS], l_tile[VECTORS];
+  for (int c = 0; c < VECTORS; c++) m_tile[c] = -INFINITY;
+  score_tile(masked, k_tile, key, n_keys, q_t, first_key, end_key, s_t, m_tile);
+
+  for (int c = 0; c < VECTORS; c++) {
+    const float16 m_new = larger(m_i[c], m_tile[c] * scale);
+    // A row that has seen no key yet has m_new = -inf, and -inf - -inf would be NaN: such a row
+    // subtracts 0, which leaves its weights at exp2(-inf) = 0.
+    m_safe[c] = select(m_new, (float16)(0.0f), m_new == -INFINITY);
+    alpha[c] = exp2_nonpositive(m_i[c] - m_safe[c]);
+    m_i[c] = m_new;
+    l_tile[c] = 0.0f;
+  }
+  for (int j = 0; j < n_keys; j++) {
+#pragma unroll
+    for (int c = 0; c < VECTORS; c++) {
+      // Scaled without being rounded: m_i was rounded, but that error is the same for all keys of a
+      // row and falls out of the quotient.
+      const float16 p = exp2_nonpositive(fma(s_t[j * VECTORS + c], scale, -m_safe[c]));
+      s_t[j * VECTORS + c] = p;
+      l_tile[c] += p;
+    }
+  }
+  for (int c = 0; c < VECTORS; c++) l_i[c] = fma(l_i[c], alpha[c], l_tile[c]);
+
+  for (int d = 0; d < HEAD_DIM_V; d += UNROLL_D) {
+    accumulate_columns(masked, d, v_tile, key, n_keys, s_t, alpha, first_key, end_key, acc);
+  }
+}
+
+// ---- kernel --------------------------------------------------------------------------------------
+
+__attribute__((reqd_work_group_size(1, 1, 1))) __kernel void attention_flash_cpu(
+    const __global float *restrict q, const __global float *restrict k,
+    const __global float *restrict v, __global float *restrict out, __global float *restrict lse,
+    const attention_args args) {
+  const int block = (int)(get_num_groups(0) - 1 - get_group_id(0));
+  const int h = (int)get_group_id(1);
+  const int b = (int)get_group_id(2);
+  const int h_kv = h / (args.heads_q / args.heads_kv);
+  const int row0 = block * BLOCK_M;
+  const int rows = min(BLOCK_M, args.seqlen_q - row0);
+
+  // 64-bit before the first product: B * H * SEQLEN * HEAD_DIM may pass 2^31.
+  const size_t q_row0 = ((size_t)b * args.heads_q + h) * args.seqlen_q + row0;
+  const size_t kv_row0 = ((size_t)b * args.heads_kv + h_kv) * args.seqlen_k;
+  q += q_row0 * HEAD_DIM;
+  k += kv_row0 * HEAD_DIM;
+  v += kv_row0 * HEAD_DIM_V;
+  out += q_row0 * HEAD_DIM_V;
+
+  float16 q_t[HEAD_DIM * VECTORS];    // [HEAD_DIM][BLOCK_M]
+  float16 s_t[BLOCK_N * VECTORS];     // [BLOCK_N][BLOCK_M], scores and then weights
+  float16 acc[HEAD_DIM_V * VECTORS];  // [HEAD_DIM_V][BLOCK_M]
+  float16 m_i[VECTORS], l_i[VECTORS];
+  int16 first_key[VECTORS], end_key[VECTORS];
+
+  // Scores are scaled to units of log2, so that the weights are plain powers of 2. The sign goes into
+  // q, which costs no rounding and lets the largest score be found before scaling.
+  const float q_sign = sign(args.softmax_scale);
+  const float scale = SCORE_SCALE(args);
+  for (int r = 0; r < BLOCK_M; r++) {
+    for (int d = 0; d < HEAD_DIM; d++) {
+      ((float *)q_t)[d * BLOCK_M + r] = r < rows ? q[(size_t)r * HEAD_DIM + d] * q_sign : 0.0f;
+    }
+    ((int *)first_key)[r] = FIRST_KEY(args, row0 + r);
+    ((int *)end_key)[r] = END_KEY(args, row0 + r);
+  }
+  for (int i = 0; i < HEAD_DIM_V * VECTORS; i++) acc[i] = 0.0f;
+  for (int c = 0; c < VECTORS; c++) {
+    m_i[c] = -INFINITY;
+    l_i[c] = 0.0f;
+  }
+
+  // The band only moves forward: no row of the block sees a key before the first row's first or
+  // after the last row's last, and all see what lies between the last row's first and the first
+  // row's last.
+  const int last = row0 + rows - 1;
+  const int tiles_begin = FIRST_KEY(args, row0) / BLOCK_N * BLOCK_N;
+  const int tiles_end = END_KEY(args, last);
+  const int shared_begin = FIRST_KEY(args, last);
+  const int shared_end = END_KEY(args, row0);
+  for (int key = tiles_begin; key < tiles_end; key += BLOCK_N) {
+    const __global float *k_tile = k + (size_t)key * HEAD_DIM;
+    const __global float *v_tile = v + (size_t)key * HEAD_DIM_V;
+    if (key >= shared_begin && key + BLOCK_N <= shared_end) {
+      attend_tile(0, k_tile, v_tile, key, BLOCK_N, scale, q_t, first_key, end_key, s_t, acc, m_i,
+                  l_i);
+    } else {
+      attend_tile(1, k_tile, v_tile, key, min(BLOCK_N, tiles_end - key), scale, q_t, first_key,
+                  end_key, s_t, acc, m_i, l_i);
+    }
+  }
+
+  for (int r = 0; r < rows; r++) {
+    const int any_visible = ((int *)first_key)[r] < ((int *)end_key)[r];
+    const float l = ((float *)l_i)[r];
+    const float l_inverse = any_visible ? 1.0f / l : 0.0f;
+    for (int d = 0; d < HEAD_DIM_V; d++) {
+      out[(size_t)r * HEAD_DIM_V + d] = ((float *)acc)[d * BLOCK_M + r] * l_inverse;
+    }
+    if (lse) {
+      lse[q_row0 + r] = any_visible ? fma(((float *)m_i)[r], LN_2, log(l)) : -INFINITY;
+    }
+  }
+}

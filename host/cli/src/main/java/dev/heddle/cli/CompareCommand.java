@@ -1,0 +1,209 @@
+package dev.heddle.cli;
+
+import dev.heddle.core.AttentionProblem;
+import dev.heddle.core.AttentionShape;
+import dev.heddle.core.BandMask;
+import dev.heddle.lab.Comparison;
+import dev.heddle.lab.ComparisonJson;
+import dev.heddle.lab.Installation;
+import dev.heddle.lab.Measurement;
+import dev.heddle.lab.Trial;
+import dev.heddle.lab.Workload;
+import dev.heddle.lab.files.AtomicFileGroup;
+import dev.heddle.reference.FlashAttentionPolicy;
+import dev.heddle.reference.Verdict;
+import java.io.PrintWriter;
+import java.nio.ByteBuffer;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Locale;
+import java.util.Objects;
+import java.util.Optional;
+import java.util.OptionalDouble;
+import java.util.concurrent.Callable;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+
+/** {@code heddle compare}. */
+@Command(
+    name = "compare",
+    description = {
+      "Runs one attention problem on every device and algorithm, judges each result against a"
+          + " double-precision reference, and times those that pass.",
+      "By default the problem is the self-attention of one layer of all-MiniLM-L6-v2, projections"
+          + " included, on a sentence."
+    },
+    mixinStandardHelpOptions = true,
+    footerHeading = "%nExamples:%n",
+    footer = {
+      "  heddle compare --text \"Warp and weft.\" --layer 3",
+      "  heddle compare --shape 1,4,4,2048,2048,64,64 --causal",
+      "  heddle compare --shape 2,8,2,1,4096,128,128 --backend vector --algorithm flash",
+      "  heddle compare --shape 1,4,4,512,512,64,64 --window 128,0,bottom-right --json out.json"
+    })
+final class CompareCommand implements Callable<Integer> {
+  private static final String SENTENCE =
+      "A heddle lifts some of the warp threads so that the weft can pass.";
+
+  @Option(
+      names = "--text",
+      paramLabel = "TEXT",
+      description = "The sentence that the model reads. Default: \"" + SENTENCE + "\"")
+  private @Nullable String text;
+
+  @Option(
+      names = "--layer",
+      paramLabel = "N",
+      description = "The model's layer, 0 to 5. Default: 0")
+  private @Nullable Integer layer;
+
+  @Option(
+      names = "--shape",
+      paramLabel = "B,HQ,HKV,SQ,SK,D,DV",
+      description =
+          "Instead of the model: batch, query heads, key-value heads, queries, keys, head dim, value"
+              + " head dim, on normal random numbers.")
+  private @Nullable String shape;
+
+  @Option(
+      names = "--seed",
+      paramLabel = "S",
+      description = "Seed of the random numbers. Default: 0")
+  private long seed;
+
+  @Mixin private MaskOptions mask = new MaskOptions();
+  @Mixin private DeviceOptions devices = new DeviceOptions();
+
+  @Option(
+      names = "--json",
+      paramLabel = "FILE",
+      description = "Also write the results, with every measure and their provenance, as JSON.")
+  private @Nullable Path json;
+
+  @CommandLine.Spec private CommandLine.Model.@Nullable CommandSpec spec;
+
+  @Override
+  public Integer call() {
+    CommandLine commandLine = Objects.requireNonNull(spec).commandLine();
+    BandMask band = mask.mask();
+    if (json != null) {
+      AtomicFileGroup.requireWritable(json);
+    }
+    Comparison comparison;
+    try (Progress progress = new Progress(commandLine.getErr())) {
+      progress.accept("preparing the problem");
+      comparison =
+          Comparison.run(
+              Installation.find(),
+              workload(band),
+              devices.selection(),
+              devices.algorithm(),
+              new FlashAttentionPolicy(),
+              progress);
+    }
+    print(comparison, commandLine.getOut());
+    if (json != null) {
+      byte[] document = ComparisonJson.write(comparison);
+      try (AtomicFileGroup files = new AtomicFileGroup()) {
+        files.add(json, channel -> channel.write(ByteBuffer.wrap(document)));
+        files.commit();
+      }
+    }
+    return exitCode(comparison.trials()).code();
+  }
+
+  private Workload workload(BandMask band) {
+    if (shape == null) {
+      return Workload.miniLm(text == null ? SENTENCE : text, layer == null ? 0 : layer, band);
+    }
+    if (text != null || layer != null) {
+      throw new IllegalArgumentException(
+          "--shape excludes --text and --layer: it is random numbers instead of the model");
+    }
+    AttentionShape sizes = Numbers.shape(shape);
+    return Workload.random(AttentionProblem.of(sizes).withMask(band), seed);
+  }
+
+  static ExitCode exitCode(List<Trial> trials) {
+    if (trials.stream().anyMatch(Trial::failed)) {
+      return ExitCode.FAILED;
+    }
+    return trials.stream().anyMatch(Trial::passed) ? ExitCode.PASSED : ExitCode.NOTHING_RAN;
+  }
+
+  private static void print(Comparison comparison, PrintWriter out) {
+    out.println(comparison.workload().description());
+    comparison.workload().note().ifPresent(out::println);
+    out.println(
+        "judged by "
+            + comparison.policy().name()
+            + ": "
+            + comparison.policy().derivation()
+            + (comparison.sampled() ? "; values on a sample of the rows, NaN on all" : ""));
+    out.println();
+    Table table =
+        new Table()
+            .column("DEVICE", Table.Align.LEFT)
+            .column("KERNEL", Table.Align.LEFT)
+            .column("VERDICT", Table.Align.LEFT)
+            .column("MAX|ERR|", Table.Align.RIGHT)
+            .column("OF BOUND", Table.Align.RIGHT)
+            .column("TIME", Table.Align.RIGHT)
+            .column("GFLOP/S", Table.Align.RIGHT)
+            .column("OF PEAK", Table.Align.RIGHT);
+    for (Trial trial : comparison.trials()) {
+      Optional<Verdict.Judged> worst = trial.verdict().worst();
+      table.row(
+          trial.device().id() + " " + trial.device().displayName(),
+          trial.kernel(),
+          trial.verdict().label(),
+          worst.map(w -> format("%.2e", w.measures().maxAbs())).orElse("-"),
+          worst.map(w -> format("%.2f", w.errorRatio())).orElse("-"),
+          trial.measurement().map(Measurement::medianNs).map(Text::time).orElse("-"),
+          rate(comparison.flopsPerSecond(trial)),
+          optional("%.0f%%", comparison.peakShare(trial), 100));
+    }
+    table.print(out);
+    out.println();
+    for (Trial trial : comparison.trials()) {
+      trial
+          .verdict()
+          .reason()
+          .ifPresent(reason ->
+              out.println(
+                  trial.device().id()
+                      + " "
+                      + trial.kernel()
+                      + " "
+                      + trial.verdict().label()
+                      + ": "
+                      + reason));
+    }
+    comparison.missing().forEach((id, missing) -> out.println(Text.missing(id, missing)));
+    comparison
+        .hostPeakFlops()
+        .ifPresent(peak ->
+            out.println(
+                format(
+                    "time: median, submission to completion, transfers apart; peak: %.0f"
+                        + " GFLOP/s fp32 FMA measured on the host's cores in this run",
+                    peak * 1e-9)));
+  }
+
+  /** GFLOP/s with three digits or the whole part. */
+  private static String rate(OptionalDouble flops) {
+    double gflops = flops.orElse(0) * 1e-9;
+    return optional(gflops < 10 ? "%.2f" : gflops < 100 ? "%.1f" : "%.0f", flops, 1e-9);
+  }
+
+  private static String optional(String format, OptionalDouble value, double factor) {
+    return value.isPresent() ? format(format, value.getAsDouble() * factor) : "-";
+  }
+
+  private static String format(String format, double value) {
+    return String.format(Locale.ROOT, format, value);
+  }
+}

@@ -1,0 +1,129 @@
+package dev.heddle.lab;
+
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.SerializationFeature;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import dev.heddle.core.Device;
+import dev.heddle.core.Provenance;
+import dev.heddle.reference.Verdict;
+import java.util.Optional;
+
+/**
+ * A comparison as JSON. {@code results[]} holds an object for each trial; numbers that do not
+ * exist, such as the time of a result that did not pass, or that JSON can't write, such as NaN, are
+ * null.
+ */
+public final class ComparisonJson {
+  private static final JsonNodeFactory NODES = JsonNodeFactory.instance;
+
+  private ComparisonJson() {}
+
+  /** The whole document, indented. */
+  public static byte[] write(Comparison comparison) {
+    ObjectNode root = NODES.objectNode();
+    root.put("workload", comparison.workload().description());
+    comparison.workload().note().ifPresent(note -> root.put("note", note));
+    root.put("flops", comparison.workload().chain().flops());
+    root.put("policy", comparison.policy().name());
+    root.put("bound", comparison.policy().derivation());
+    root.put("sampled", comparison.sampled());
+    comparison
+        .hostPeakFlops()
+        .ifPresentOrElse(
+            peak -> root.put("hostPeakGflops", peak * 1e-9), () -> root.putNull("hostPeakGflops"));
+    ArrayNode results = root.putArray("results");
+    comparison.trials().forEach(trial -> results.add(result(comparison, trial)));
+    ArrayNode missing = root.putArray("unavailable");
+    comparison
+        .missing()
+        .forEach((backend, why) ->
+            missing
+                .addObject()
+                .put("backend", backend)
+                .put("reason", why.reason())
+                .put("remedy", why.remedy()));
+    try {
+      return new ObjectMapper().enable(SerializationFeature.INDENT_OUTPUT).writeValueAsBytes(root);
+    } catch (com.fasterxml.jackson.core.JsonProcessingException e) {
+      throw new IllegalStateException("a tree of plain nodes is always valid JSON", e);
+    }
+  }
+
+  private static ObjectNode result(Comparison comparison, Trial trial) {
+    Device device = trial.device();
+    ObjectNode node = NODES.objectNode();
+    node.put("backend", device.backend());
+    node.put("device", device.name());
+    node.put("deviceIndex", device.index());
+    node.put("deviceKind", device.kind().name().toLowerCase(java.util.Locale.ROOT));
+    node.put("driver", device.driver());
+    node.put("emulated", device.emulated());
+    node.put("algorithm", trial.algorithm());
+    node.put("kernel", trial.kernel());
+    node.put("verdict", trial.verdict().label());
+    node.put("reason", trial.verdict().reason().orElse(null));
+    Optional<Verdict.Judged> worst = trial.verdict().worst();
+    number(node, "maxAbsError", worst.map(w -> w.measures().maxAbs()));
+    number(node, "relL2", worst.map(w -> w.measures().relL2()));
+    number(node, "errorRatio", worst.map(Verdict.Judged::errorRatio));
+    Optional<Measurement> time = trial.measurement();
+    number(node, "medianNs", time.map(m -> (double) m.medianNs()));
+    number(node, "gflops", boxed(comparison.flopsPerSecond(trial)).map(rate -> rate * 1e-9));
+    number(node, "peakShare", boxed(comparison.peakShare(trial)));
+    number(node, "minNs", time.map(m -> (double) m.minNs()));
+    number(node, "maxNs", time.map(m -> (double) m.maxNs()));
+    number(
+        node,
+        "deviceMedianNs",
+        time.filter(m -> m.deviceMedianNs().isPresent())
+            .map(m -> (double) m.deviceMedianNs().getAsLong()));
+    number(node, "runs", time.map(m -> (double) m.runs()));
+    node.put("scratchBytes", trial.scratchBytes());
+    ArrayNode tensors = node.putArray("tensors");
+    trial.verdict().tensors().forEach(judged -> tensors.add(tensor(judged)));
+    ArrayNode steps = node.putArray("provenance");
+    trial.provenance().forEach(provenance -> steps.add(step(provenance)));
+    return node;
+  }
+
+  private static ObjectNode tensor(Verdict.Judged judged) {
+    ObjectNode node = NODES.objectNode();
+    node.put("name", judged.tensor());
+    number(node, "maxAbsError", Optional.of(judged.measures().maxAbs()));
+    number(node, "relL2", Optional.of(judged.measures().relL2()));
+    number(node, "nmse", Optional.of(judged.measures().nmse()));
+    number(node, "errorRatio", Optional.of(judged.errorRatio()));
+    node.put("ulps", judged.measures().ulps().toString());
+    node.put("worstIndex", judged.measures().worst());
+    number(node, "worstExpected", Optional.of(judged.measures().expected()));
+    number(node, "worstGot", Optional.of(judged.measures().got()));
+    return node;
+  }
+
+  private static ObjectNode step(Provenance provenance) {
+    ObjectNode node = NODES.objectNode();
+    node.put("algorithm", provenance.plan().algorithm());
+    ObjectNode tunables = node.putObject("tunables");
+    provenance.plan().tunables().forEach(tunables::put);
+    ArrayNode sources = node.putArray("sources");
+    provenance.sources().forEach(sources::add);
+    node.put("sourceSha256", provenance.sourceHash());
+    return node;
+  }
+
+  private static Optional<Double> boxed(java.util.OptionalDouble value) {
+    return value.isPresent() ? Optional.of(value.getAsDouble()) : Optional.empty();
+  }
+
+  private static void number(ObjectNode node, String name, Optional<Double> value) {
+    if (value.isEmpty() || !Double.isFinite(value.get())) {
+      node.putNull(name);
+    } else if (value.get() == Math.rint(value.get()) && Math.abs(value.get()) < 1L << 53) {
+      node.put(name, value.get().longValue());
+    } else {
+      node.put(name, value.get());
+    }
+  }
+}

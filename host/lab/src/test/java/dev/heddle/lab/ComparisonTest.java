@@ -1,0 +1,213 @@
+package dev.heddle.lab;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import dev.heddle.core.AttentionProblem;
+import dev.heddle.core.AttentionShape;
+import dev.heddle.core.Backend;
+import dev.heddle.core.Device;
+import dev.heddle.core.Operation;
+import dev.heddle.core.Plan;
+import dev.heddle.core.Probe;
+import dev.heddle.core.Refusal;
+import dev.heddle.core.Session;
+import dev.heddle.reference.FlashAttentionPolicy;
+import dev.heddle.reference.PlantedBackend;
+import dev.heddle.reference.PlantedBackend.Fault;
+import dev.heddle.reference.ReferenceBackend;
+import dev.heddle.reference.Verdict;
+import java.io.IOException;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalInt;
+import org.junit.jupiter.api.Test;
+
+class ComparisonTest {
+  private static final Workload WORKLOAD =
+      Workload.random(AttentionProblem.of(new AttentionShape(1, 2, 1, 19, 23, 8, 8)), 7);
+
+  @Test
+  void eachFaultIsToldAndNoneIsTimed() {
+    Comparison comparison = compare(Installation.of(List.of(new PlantedBackend())));
+    assertThat(comparison.trials()).hasSize(Fault.values().length);
+    for (Fault fault : Fault.values()) {
+      Trial trial = comparison.trials().get(fault.ordinal());
+      switch (fault) {
+        case NONE, SLOW, EMULATED -> {
+          assertThat(trial.verdict()).as("%s", fault).isInstanceOf(Verdict.Pass.class);
+          assertThat(comparison.flopsPerSecond(trial)).as("%s", fault).isPresent();
+        }
+        case WRONG_VALUE, NAN, NOT_WRITTEN, THROWS -> {
+          assertThat(trial.verdict()).as("%s", fault).isInstanceOf(Verdict.Fail.class);
+          assertThat(trial.measurement()).as("%s", fault).isEmpty();
+          assertThat(trial.outputs()).as("%s", fault).isEmpty();
+          assertThat(comparison.flopsPerSecond(trial)).as("%s", fault).isEmpty();
+        }
+        case REFUSES -> {
+          assertThat(trial.verdict()).as("%s", fault).isInstanceOf(Verdict.Refused.class);
+          assertThat(trial.measurement()).as("%s", fault).isEmpty();
+        }
+      }
+    }
+    assertThat(reason(comparison, Fault.NAN)).contains("out[0, 1, 18, 7] is NaN");
+    assertThat(reason(comparison, Fault.WRONG_VALUE)).contains("out[0, 0, 0, 0]");
+    assertThat(reason(comparison, Fault.THROWS)).contains("plantedLaunch", "PLANTED_FAULT");
+    assertThat(reason(comparison, Fault.REFUSES)).contains("planted: this device refuses");
+  }
+
+  @Test
+  void jsonHoldsEveryTrialAndNullForWhatDoesNotExist() throws IOException {
+    Comparison comparison =
+        compare(Installation.of(List.of(new PlantedBackend(), new MissingBackend())));
+    JsonNode root = new ObjectMapper().readTree(ComparisonJson.write(comparison));
+    assertThat(root.get("results")).hasSize(Fault.values().length);
+    for (Fault fault : Fault.values()) {
+      JsonNode node = root.get("results").get(fault.ordinal());
+      assertThat(node.get("backend").asText()).isEqualTo("planted");
+      assertThat(node.get("device").asText()).isEqualTo("fault " + fault);
+      assertThat(node.get("algorithm").asText()).isEqualTo("naive");
+      assertThat(node.get("emulated").asBoolean()).isEqualTo(fault == Fault.EMULATED);
+      boolean passed = node.get("verdict").asText().equals("pass");
+      assertThat(node.get("medianNs").isNull()).isEqualTo(!passed);
+      assertThat(node.get("gflops").isNull()).isEqualTo(!passed);
+      assertThat(node.get("reason").isNull()).isEqualTo(passed);
+      assertThat(node.has("peakShare")).isTrue();
+      if (passed) {
+        assertThat(node.get("maxAbsError").asDouble()).isBetween(0.0, 1e-6);
+        assertThat(node.get("relL2").asDouble()).isBetween(0.0, 1e-6);
+        assertThat(node.get("errorRatio").asDouble()).isBetween(0.0, 1.0);
+        assertThat(node.get("gflops").asDouble()).isPositive();
+        assertThat(node.get("provenance").get(0).get("sourceSha256").asText()).hasSize(64);
+      }
+    }
+    assertThat(root.get("results").get(Fault.NAN.ordinal()).get("maxAbsError").isNull()).isTrue();
+    assertThat(root.get("unavailable").get(0).get("remedy").asText()).isEqualTo("install it");
+  }
+
+  @Test
+  void selectionsThatNameWhatIsNotThere() {
+    Installation installation =
+        Installation.of(List.of(new ReferenceBackend(), new MissingBackend()));
+    assertThatThrownBy(() -> installation.candidates(select("cuda", -1)))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessage("there is no backend 'cuda'; there are reference, missing");
+    assertThatThrownBy(() -> installation.candidates(select("missing", -1)))
+        .isInstanceOf(NothingToRunException.class)
+        .hasMessage("missing is unavailable: there is none; install it");
+    assertThatThrownBy(() -> installation.candidates(select("reference", 3)))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessage("there is no device 3; there are reference:0");
+    assertThatThrownBy(() ->
+            Comparison.run(
+                installation,
+                WORKLOAD,
+                Selection.ALL,
+                Optional.of("quick"),
+                new FlashAttentionPolicy(),
+                doing -> {}))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessageContaining("'quick'; there are naive, staged, flash");
+  }
+
+  @Test
+  void attendTakesTheFastestThatPassesAndIsNoEmulator() {
+    List<String> told = new ArrayList<>();
+    Attend attend =
+        new Attend(
+            Installation.of(
+                List.of(
+                    new ReferenceBackend(),
+                    new PlantedBackend("slow", Fault.SLOW),
+                    new PlantedBackend("wrong", Fault.WRONG_VALUE),
+                    new PlantedBackend("emulator", Fault.EMULATED),
+                    new PlantedBackend("good", Fault.NONE))),
+            new FlashAttentionPolicy(),
+            told::add);
+    Trial trial = attend.run(WORKLOAD, Selection.ALL, Optional.empty());
+    assertThat(trial.device().backend()).isEqualTo("good");
+    assertThat(trial.passed()).isTrue();
+    assertThat(trial.outputs()).containsKeys("out", "lse");
+    assertThat(told).anyMatch(line -> line.contains("good:0 naive"));
+  }
+
+  @Test
+  void attendFallsBackToTheOracleOnlyWhereNothingElseIs() {
+    Attend attend =
+        new Attend(
+            Installation.of(
+                List.of(new ReferenceBackend(), new PlantedBackend("none", Fault.REFUSES))),
+            new FlashAttentionPolicy(),
+            doing -> {});
+    assertThat(attend.run(WORKLOAD, Selection.ALL, Optional.empty()).device().backend())
+        .isEqualTo("reference");
+    assertThatThrownBy(() -> attend.run(WORKLOAD, select("none", -1), Optional.empty()))
+        .isInstanceOf(NothingToRunException.class)
+        .hasMessageContaining("none:0 naive: planted: this device refuses everything");
+  }
+
+  @Test
+  void sameSeedSameNumbers() {
+    Workload again = Workload.random(WORKLOAD.attention(), 7);
+    Workload other = Workload.random(WORKLOAD.attention(), 8);
+    for (String name : List.of("q", "k", "v")) {
+      float[] values = tensor(WORKLOAD, name);
+      assertThat(tensor(again, name)).containsExactly(values);
+      assertThat(tensor(other, name)).isNotEqualTo(values);
+    }
+    assertThat(tensor(WORKLOAD, "k")).isNotEqualTo(tensor(WORKLOAD, "v"));
+  }
+
+  private static float[] tensor(Workload workload, String name) {
+    return workload.inputs().get(name).floats();
+  }
+
+  private static Comparison compare(Installation installation) {
+    return Comparison.run(
+        installation,
+        WORKLOAD,
+        Selection.ALL,
+        Optional.empty(),
+        new FlashAttentionPolicy(),
+        doing -> {});
+  }
+
+  private static String reason(Comparison comparison, Fault fault) {
+    return comparison.trials().get(fault.ordinal()).verdict().reason().orElseThrow();
+  }
+
+  private static Selection select(String backend, int device) {
+    return new Selection(
+        Optional.of(backend), device < 0 ? OptionalInt.empty() : OptionalInt.of(device));
+  }
+
+  private static final class MissingBackend implements Backend {
+    @Override
+    public String id() {
+      return "missing";
+    }
+
+    @Override
+    public Probe probe() {
+      return new Probe.Unavailable("there is none", "install it");
+    }
+
+    @Override
+    public List<String> algorithms(Device device, Operation operation) {
+      return List.of();
+    }
+
+    @Override
+    public Optional<Refusal> refusal(Device device, Operation operation, Plan plan) {
+      return Optional.empty();
+    }
+
+    @Override
+    public Session open(Device device) {
+      throw new IllegalStateException("nothing to open");
+    }
+  }
+}

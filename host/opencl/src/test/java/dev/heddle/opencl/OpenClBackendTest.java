@@ -1,0 +1,22 @@
+package dev.heddle.opencl;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import dev.heddle.core.Backend;
+import dev.heddle.reference.BackendContract;
+import org.junit.jupiter.api.AfterAll;
+
+/** The contract on every OpenCL device that is present, and nothing left behind at the end of it. */
+class OpenClBackendTest extends BackendContract {
+  private static final OpenClBackend BACKEND = new OpenClBackend();
+
+  @Override
+  protected Backend backend() {
+    return BACKEND;
+  }
+
+  @AfterAll
+  static void nothingIsLeftOnAnyDevice() {
+    assertThat(BACKEND.liveObjects().total()).as(BACKEND.liveObjects().toString()).isZero();
+  }
+}

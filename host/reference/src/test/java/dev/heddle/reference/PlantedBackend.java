@@ -1,0 +1,177 @@
+package dev.heddle.reference;
+
+import dev.heddle.core.Backend;
+import dev.heddle.core.DType;
+import dev.heddle.core.Device;
+import dev.heddle.core.DeviceException;
+import dev.heddle.core.DeviceTensor;
+import dev.heddle.core.HostTensor;
+import dev.heddle.core.Operation;
+import dev.heddle.core.Plan;
+import dev.heddle.core.Prepared;
+import dev.heddle.core.Probe;
+import dev.heddle.core.Refusal;
+import dev.heddle.core.Session;
+import dev.heddle.core.Shape;
+import dev.heddle.core.Timing;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+
+/**
+ * The reference backend under another name with a fault planted in it, to test what is told of
+ * faults. Each fault is a device of its own.
+ */
+public final class PlantedBackend implements Backend {
+
+  /** What is wrong with a device. */
+  public enum Fault {
+    /** Nothing. */
+    NONE,
+    /** The first element of what an operation writes is off by a thousandth and a little. */
+    WRONG_VALUE,
+    /** The last element of what an operation writes is NaN. */
+    NAN,
+    /** Nothing is written. */
+    NOT_WRITTEN,
+    /** The driver fails when it runs. */
+    THROWS,
+    /** Everything is refused. */
+    REFUSES,
+    /** Runs take 20 ms longer. */
+    SLOW,
+    /** Correct and quick, but an emulator. */
+    EMULATED
+  }
+
+  private final ReferenceBackend oracle = new ReferenceBackend();
+  private final String id;
+  private final List<Fault> faults;
+
+  /** Every fault, under the id {@code planted}. */
+  public PlantedBackend() {
+    this("planted", Fault.values());
+  }
+
+  /** A device for each of the faults. */
+  public PlantedBackend(String id, Fault... faults) {
+    this.id = id;
+    this.faults = List.of(faults);
+  }
+
+  @Override
+  public String id() {
+    return id;
+  }
+
+  @Override
+  public Probe probe() {
+    Probe.Available found = (Probe.Available) oracle.probe();
+    Device.Limits limits = found.devices().getFirst().limits();
+    List<Device> devices = new ArrayList<>();
+    for (Fault fault : faults) {
+      devices.add(
+          new Device(
+              id,
+              devices.size(),
+              "fault " + fault,
+              "none",
+              Device.Kind.CPU,
+              fault == Fault.EMULATED,
+              limits));
+    }
+    return new Probe.Available(devices, List.of());
+  }
+
+  @Override
+  public List<String> algorithms(Device device, Operation operation) {
+    return List.of("naive");
+  }
+
+  @Override
+  public Optional<Refusal> refusal(Device device, Operation operation, Plan plan) {
+    return fault(device) == Fault.REFUSES
+        ? Optional.of(new Refusal("planted", "this device refuses everything"))
+        : Optional.empty();
+  }
+
+  @Override
+  public Session open(Device device) {
+    return new PlantedSession(
+        oracle.open(((Probe.Available) oracle.probe()).devices().getFirst()), fault(device));
+  }
+
+  private Fault fault(Device device) {
+    return faults.get(device.index());
+  }
+
+  private record PlantedSession(
+      Session session, Fault fault, Map<Prepared, List<DeviceTensor>> written) implements Session {
+
+    PlantedSession(Session session, Fault fault) {
+      this(session, fault, new HashMap<>());
+    }
+
+    @Override
+    public Device device() {
+      return session.device();
+    }
+
+    @Override
+    public DeviceTensor allocate(Shape shape, DType dtype) {
+      return session.allocate(shape, dtype);
+    }
+
+    @Override
+    public Prepared prepare(Operation operation, Plan plan, Map<String, DeviceTensor> tensors) {
+      Prepared prepared = session.prepare(operation, plan, tensors);
+      written.put(
+          prepared, operation.outputs().stream().map(spec -> tensors.get(spec.name())).toList());
+      return prepared;
+    }
+
+    @Override
+    public Timing run(List<Prepared> operations) {
+      if (fault == Fault.THROWS) {
+        throw new DeviceException("planted", "plantedLaunch", "PLANTED_FAULT");
+      }
+      if (fault == Fault.SLOW) {
+        long until = System.nanoTime() + 20_000_000;
+        while (System.nanoTime() < until) {
+          Thread.onSpinWait();
+        }
+        Timing timing = session.run(operations);
+        return new Timing(timing.hostNs() + 20_000_000, timing.deviceNs());
+      }
+      if (fault == Fault.NOT_WRITTEN) {
+        return session.run(List.of());
+      }
+      Timing timing = session.run(operations);
+      for (Prepared operation : operations) {
+        for (DeviceTensor tensor : written.getOrDefault(operation, List.of())) {
+          HostTensor values = tensor.read();
+          if (fault == Fault.WRONG_VALUE) {
+            values.set(0, values.get(0) * 1.001f + 1e-3f);
+            tensor.write(values);
+          } else if (fault == Fault.NAN) {
+            values.set(values.size() - 1, Float.NaN);
+            tensor.write(values);
+          }
+        }
+      }
+      return timing;
+    }
+
+    @Override
+    public int liveResources() {
+      return session.liveResources();
+    }
+
+    @Override
+    public void close() {
+      session.close();
+    }
+  }
+}
