@@ -82,7 +82,8 @@ final class LongHand {
   }
 
   /** One row of attention over all keys in plain fp32, as a textbook has it. */
-  static float[] plainRow(float[] q, float[][] k, float[][] v, float scale, boolean reordered) {
+  static float[] plainRow(float[] q, float[][] k, float[][] v, float scale, Precision precision) {
+    boolean reordered = precision == Precision.FP32_REORDERED;
     int keys = k.length;
     float[] p = new float[keys];
     float max = Float.NEGATIVE_INFINITY;
@@ -91,8 +92,7 @@ final class LongHand {
       for (int step = 0; step < q.length; step++) {
         int d = reordered ? q.length - 1 - step : step;
         float factor = reordered ? q[d] * scale : q[d];
-        float product = factor * k[j][d];
-        dot = dot + product;
+        dot = multiplyAdd(precision, factor, k[j][d], dot);
       }
       p[j] = reordered ? dot : dot * scale;
       max = Math.max(max, p[j]);
@@ -108,12 +108,20 @@ final class LongHand {
     for (int e = 0; e < v[0].length; e++) {
       for (int step = 0; step < keys; step++) {
         int j = reordered ? keys - 1 - step : step;
-        float product = p[j] / sum * v[j][e];
-        outAndLse[e] = outAndLse[e] + product;
+        outAndLse[e] = multiplyAdd(precision, p[j] / sum, v[j][e], outAndLse[e]);
       }
     }
     outAndLse[v[0].length] = max + (float) Math.log(sum);
     return outAndLse;
+  }
+
+  /** {@code a b + c} in fp32, the product rounded or not. */
+  static float multiplyAdd(Precision precision, float a, float b, float c) {
+    if (precision == Precision.FP32_FUSED) {
+      return Math.fma(a, b, c);
+    }
+    float product = a * b;
+    return product + c;
   }
 
   private static BigDecimal at(Map<String, HostTensor> inputs, String name, int[] index) {

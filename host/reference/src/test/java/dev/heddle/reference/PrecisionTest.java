@@ -10,6 +10,7 @@ import dev.heddle.core.LinearProblem;
 import dev.heddle.core.Shape;
 import java.util.Arrays;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.SplittableRandom;
 import org.junit.jupiter.api.Test;
@@ -18,6 +19,8 @@ import org.junit.jupiter.params.provider.CsvSource;
 
 /** The narrow modes are the arithmetic of {@code float}, bit for bit. */
 class PrecisionTest {
+  private static final List<Precision> NARROW =
+      List.of(Precision.FP32, Precision.FP32_REORDERED, Precision.FP32_FUSED);
 
   @Test
   void roundingTwiceIsRoundingOnce() {
@@ -37,19 +40,21 @@ class PrecisionTest {
   }
 
   @Test
-  void addScaledRoundsProductAndSumEach() {
+  void addScaledRoundsTheProductUnlessFused() {
     SplittableRandom random = new SplittableRandom(2);
-    boolean fmaDiffers = false;
+    boolean modesDiffer = false;
     for (int trial = 0; trial < 200_000; trial++) {
       float factor = (float) random.nextGaussian();
       float x = (float) random.nextGaussian() * (trial % 3 == 0 ? 1e-40f : 1);
       float sum = (float) random.nextGaussian() * (trial % 3 == 0 ? 1e-40f : 1);
-      double[] sums = {sum};
-      Precision.FP32.addScaled(factor, new double[] {x}, 0, sums, 0, 1);
-      assertSameBits(sums[0], sum + factor * x);
-      fmaDiffers |= (float) sums[0] != Math.fma(factor, x, sum);
+      for (Precision precision : NARROW) {
+        double[] sums = {sum};
+        precision.addScaled(factor, new double[] {x}, 0, sums, 0, 1);
+        assertSameBits(sums[0], LongHand.multiplyAdd(precision, factor, x, sum));
+      }
+      modesDiffer |= Math.fma(factor, x, sum) != sum + factor * x;
     }
-    assertThat(fmaDiffers).as("inputs tell a fused from an unfused product").isTrue();
+    assertThat(modesDiffer).as("inputs tell a fused from an unfused product").isTrue();
   }
 
   /** Factors on q, k and v; the small ones make products, sums and results subnormal. */
@@ -67,8 +72,7 @@ class PrecisionTest {
     scale(inputs.get("q"), q);
     scale(inputs.get("k"), k);
     scale(inputs.get("v"), v);
-    for (boolean reordered : new boolean[] {false, true}) {
-      Precision precision = reordered ? Precision.FP32_REORDERED : Precision.FP32;
+    for (Precision precision : NARROW) {
       Map<String, double[]> got = new ScalarOperations(precision).evaluate(problem, wide(inputs));
       for (int i = 0; i < 4; i++) {
         float[] expected =
@@ -77,7 +81,7 @@ class PrecisionTest {
                 rows(inputs.get("k")),
                 rows(inputs.get("v")),
                 problem.softmaxScale(),
-                reordered);
+                precision);
         for (int e = 0; e < 5; e++) {
           assertSameBits(got.get("out")[i * 5 + e], expected[e]);
         }
@@ -94,15 +98,13 @@ class PrecisionTest {
     inputs.values().forEach(tensor -> scale(tensor, scale));
     float[][] x = rows(inputs.get("x"));
     float[][] weight = rows(inputs.get("weight"));
-    for (boolean reordered : new boolean[] {false, true}) {
-      Precision precision = reordered ? Precision.FP32_REORDERED : Precision.FP32;
+    for (Precision precision : NARROW) {
       double[] y = new ScalarOperations(precision).evaluate(problem, wide(inputs)).get("y");
       for (int e = 0; e < y.length; e++) {
         float sum = 0;
         for (int step = 0; step < 23; step++) {
-          int i = reordered ? 22 - step : step;
-          float product = x[e / 4][i] * weight[i][e % 4];
-          sum = sum + product;
+          int i = precision == Precision.FP32_REORDERED ? 22 - step : step;
+          sum = LongHand.multiplyAdd(precision, x[e / 4][i], weight[i][e % 4], sum);
         }
         assertSameBits(y[e], sum + inputs.get("bias").get(e % 4));
       }
@@ -110,12 +112,15 @@ class PrecisionTest {
   }
 
   @Test
-  void theTwoOrdersDiffer() {
+  void theModesDiffer() {
     LinearProblem problem = new LinearProblem(8, 200, 8, true, DType.FP32);
     Map<String, double[]> inputs = wide(ContractCases.gaussian(problem.inputs()));
-    assertThat(new ScalarOperations(Precision.FP32).evaluate(problem, inputs).get("y"))
-        .isNotEqualTo(
-            new ScalarOperations(Precision.FP32_REORDERED).evaluate(problem, inputs).get("y"));
+    List<double[]> results =
+        NARROW.stream()
+            .map(precision -> new ScalarOperations(precision).evaluate(problem, inputs).get("y"))
+            .toList();
+    assertThat(results.get(0)).isNotEqualTo(results.get(1)).isNotEqualTo(results.get(2));
+    assertThat(results.get(1)).isNotEqualTo(results.get(2));
   }
 
   private static void scale(HostTensor tensor, float factor) {

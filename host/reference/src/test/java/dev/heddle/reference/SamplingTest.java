@@ -103,7 +103,7 @@ class SamplingTest {
     }
     Map<String, HostTensor> result = correct();
     result.get("out").set(row * 6 + 3, Float.NaN);
-    String reason = ((Verdict.Fail) VERIFIER.judge(sample, result, List.of())).reason();
+    String reason = ((Verdict.Fail) VERIFIER.judge(sample, result, List.of())).message();
     assertThat(reason).startsWith("out[0, 0, " + row + ", 3] is NaN");
   }
 

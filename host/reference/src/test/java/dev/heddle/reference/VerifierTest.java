@@ -136,14 +136,15 @@ class VerifierTest {
     assertThat(judge(result))
         .isInstanceOfSatisfying(
             Verdict.Fail.class,
-            fail -> assertThat(fail.reason()).startsWith("out[1, 2, 10, 5] is 99.0, expected "));
+            fail -> assertThat(fail.message()).startsWith("out[1, 2, 10, 5] is 99.0, expected "));
   }
 
   @Test
   void aBrokenGuardFailsWhateverTheValues() {
     assertThat(VERIFIER.judge(EXPECTATION, correct(), List.of("lse")))
         .isInstanceOfSatisfying(
-            Verdict.Fail.class, fail -> assertThat(fail.reason()).isEqualTo("wrote outside 'lse'"));
+            Verdict.Fail.class,
+            fail -> assertThat(fail.message()).isEqualTo("wrote outside 'lse'"));
   }
 
   @Test
