@@ -139,8 +139,16 @@ final class FlashAttention implements HostSession.Kernel {
     return scratchBytes(shape, states.length);
   }
 
+  /** Tiles that the last run computed. */
+  long tilesOfLastRun() {
+    return Stream.of(states).mapToLong(state -> state.tiles).sum();
+  }
+
   @Override
   public void run() {
+    for (State state : states) {
+      state.tiles = 0;
+    }
     int packs = Math.ceilDiv(shape.seqlenK(), PACK_KEYS);
     workers.run(
         kStrips.length * packs, (worker, task) -> pack(task / packs, task % packs * PACK_KEYS));
@@ -197,6 +205,7 @@ final class FlashAttention implements HostSession.Kernel {
     int headKv = shape.kvHead(state.firstRow / shape.seqlenQ());
     for (int tile = state.beginKey; tile < state.endKey; tile += BLOCK_N) {
       int keys = Math.min(BLOCK_N, roundUp(state.endKey - tile, STRIP));
+      state.tiles++;
       for (int j = 0; j < keys; j += STRIP) {
         MicroKernel.multiply(
             kStrips[headKv],
@@ -296,6 +305,7 @@ final class FlashAttention implements HostSession.Kernel {
     int endKey;
     int maxFirst;
     int minEnd;
+    long tiles;
 
     /** Turns to a query block; returns how many keys it has to look at. */
     int bind(int unit, int block) {

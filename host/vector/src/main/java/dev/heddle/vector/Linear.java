@@ -39,6 +39,7 @@ final class Linear implements HostSession.Kernel {
   }
 
   private static TiledProduct.Size size(LinearProblem problem) {
-    return new TiledProduct.Size(problem.rows(), problem.outFeatures(), problem.inFeatures());
+    return new TiledProduct.Size(
+        problem.rows(), problem.outFeatures(), problem.inFeatures(), TiledProduct.BLOCK_K);
   }
 }

@@ -68,6 +68,7 @@ final class ValuesStage implements HostSession.Kernel {
   }
 
   private static TiledProduct.Size size(AttentionShape shape) {
-    return new TiledProduct.Size(shape.seqlenQ(), shape.headDimV(), shape.seqlenK());
+    return new TiledProduct.Size(
+        shape.seqlenQ(), shape.headDimV(), shape.seqlenK(), TiledProduct.BLOCK_K);
   }
 }

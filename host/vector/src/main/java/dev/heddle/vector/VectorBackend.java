@@ -109,7 +109,8 @@ public final class VectorBackend implements Backend {
     return OptionalDouble.of(FmaPeak.measure(device.limits().computeUnits()));
   }
 
-  private static long scratchBytes(Operation operation, Plan plan, int cores) {
+  /** Memory that an operation needs beyond its inputs and outputs, bytes. */
+  static long scratchBytes(Operation operation, Plan plan, int cores) {
     return switch (operation) {
       case AttentionProblem problem ->
           switch (plan.algorithm()) {

@@ -25,6 +25,9 @@ final class Workers implements AutoCloseable {
     void run(int worker, int index);
   }
 
+  /** With what the threads' names begin. */
+  static final String THREAD_NAME = "heddle-vector-";
+
   /** How long an idle thread looks for work before it sleeps: longer than the gap between phases. */
   private static final long SPIN_NS = 50_000;
 
@@ -37,7 +40,7 @@ final class Workers implements AutoCloseable {
     for (int worker = 1; worker < count; worker++) {
       int id = worker;
       threads.add(
-          Thread.ofPlatform().daemon().name("heddle-vector-" + id).start(() -> serve(id)));
+          Thread.ofPlatform().daemon().name(THREAD_NAME + id).start(() -> serve(id)));
     }
   }
 
