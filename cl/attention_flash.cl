@@ -28,7 +28,7 @@
 // Local memory, 4 bytes each: BLOCK_M (HEAD_DIM + 1) + max(HEAD_DIM (BLOCK_N + 1),
 //   BLOCK_N V_STRIDE) + BLOCK_M (BLOCK_N + 1) + BLOCK_M THREADS_N, with V_STRIDE = HEAD_DIM_V rounded
 //   up to a multiple of THREADS_N.
-// Numerics: fp32 throughout, fused multiply-adds, exp2 on scores that the query was scaled for.
+// Numerics: fp32 throughout, fused multiply-adds, exp2 of scores in units of log2.
 // Limits: fp32 storage; SEQLEN up to 2^29; the device's local memory bounds the head dimensions.
 // Source: Dao, "FlashAttention-2", 2023, algorithm 1.
 
@@ -88,10 +88,12 @@ __attribute__((reqd_work_group_size(THREADS_N, THREADS_M, 1))) __kernel void att
   const size_t q_row0 = ((size_t)b * args.heads_q + h) * args.seqlen_q + row0;
   const size_t kv_row0 = ((size_t)b * args.heads_kv + h_kv) * args.seqlen_k;
 
-  // Scores in units of log2, so that the weights are plain powers of 2. The first barrier of the loop
-  // stands between this and the first use.
+  // Scores are scaled to units of log2, so that the weights are plain powers of 2. The sign goes into
+  // q, which costs no rounding and lets the largest score be found before scaling. The first barrier
+  // of the loop stands between this and the first use.
+  const float scale = SCORE_SCALE(args);
   load_tile(BLOCK_M, HEAD_DIM, q_tile, Q_STRIDE, q + q_row0 * HEAD_DIM, HEAD_DIM,
-            args.seqlen_q - row0, HEAD_DIM, args.softmax_scale * LOG2_E);
+            args.seqlen_q - row0, HEAD_DIM, sign(args.softmax_scale));
 
   float m_i[ROWS_EACH], l_i[ROWS_EACH], alpha[ROWS_EACH];
   float acc[ROWS_EACH * COLUMNS_EACH];
@@ -142,10 +144,11 @@ __attribute__((reqd_work_group_size(THREADS_N, THREADS_M, 1))) __kernel void att
 
     // ---- online softmax
     for (int r = 0; r < ROWS_EACH; r++) {
-      float m_new = m_i[r];
+      float m_tile = -INFINITY;
       for (int t = 0; t < THREADS_N; t++) {
-        m_new = fmax(m_new, partial[(ty + r * THREADS_M) * THREADS_N + t]);
+        m_tile = fmax(m_tile, partial[(ty + r * THREADS_M) * THREADS_N + t]);
       }
+      const float m_new = fmax(m_i[r], m_tile * scale);
       // A row that has seen no key yet has m_new = -inf, and -inf - -inf would be NaN: such a row
       // subtracts 0, which leaves its weights at exp2(-inf) = 0.
       const float m_safe = m_new == -INFINITY ? 0.0f : m_new;
@@ -154,7 +157,9 @@ __attribute__((reqd_work_group_size(THREADS_N, THREADS_M, 1))) __kernel void att
       // l_i is this work-item's share of the row's sum; the shares meet after the last tile.
       l_i[r] *= alpha[r];
       for (int c = 0; c < KEYS_EACH; c++) {
-        const float p = exp2(s[r * KEYS_EACH + c] - m_safe);
+        // Scaled without being rounded: m_i was rounded, but that error is the same for all keys of
+        // a row and falls out of the quotient.
+        const float p = exp2(fma(s[r * KEYS_EACH + c], scale, -m_safe));
         p_tile[(ty + r * THREADS_M) * P_STRIDE + tx + c * THREADS_N] = p;
         l_i[r] += p;
       }

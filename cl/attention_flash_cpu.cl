@@ -70,10 +70,10 @@
 // ---- S^T = K Q^T, UNROLL_K keys at a time --------------------------------------------------------
 
 // Scores of n_keys keys from k_tile on. With `masked`, keys are checked row by row: `key` is the
-// index of the tile's first key. m_new collects the largest score of each row.
+// index of the tile's first key. m_tile collects the largest score of each row.
 FORCE_INLINE void score_tile(const int masked, const __global float *restrict k_tile, const int key,
                        const int n_keys, const float16 *q_t, const int16 *first_key,
-                       const int16 *end_key, float16 *s_t, float16 *m_new) {
+                       const int16 *end_key, float16 *s_t, float16 *m_tile) {
   for (int j = 0; j < n_keys; j += UNROLL_K) {
     float16 s[UNROLL_K][VECTORS];
     const __global float *k_row[UNROLL_K];
@@ -102,7 +102,7 @@ FORCE_INLINE void score_tile(const int masked, const __global float *restrict k_
                            j_key >= first_key[c] & j_key < end_key[c] & (int16)(j + a) < n_keys);
         }
         s_t[(j + a) * VECTORS + c] = s[a][c];
-        m_new[c] = larger(m_new[c], s[a][c]);
+        m_tile[c] = larger(m_tile[c], s[a][c]);
       }
     }
   }
@@ -154,26 +154,29 @@ FORCE_INLINE void accumulate_columns(const int masked, const int d, const __glob
 // ---- one key tile --------------------------------------------------------------------------------
 
 FORCE_INLINE void attend_tile(const int masked, const __global float *restrict k_tile,
-                        const __global float *restrict v_tile, const int key, const int n_keys,
-                        const float16 *q_t, const int16 *first_key, const int16 *end_key,
-                        float16 *s_t, float16 *acc, float16 *m_i, float16 *l_i) {
-  float16 m_new[VECTORS], alpha[VECTORS], l_tile[VECTORS];
-  for (int c = 0; c < VECTORS; c++) m_new[c] = m_i[c];
-  score_tile(masked, k_tile, key, n_keys, q_t, first_key, end_key, s_t, m_new);
+                              const __global float *restrict v_tile, const int key,
+                              const int n_keys, const float scale, const float16 *q_t,
+                              const int16 *first_key, const int16 *end_key, float16 *s_t,
+                              float16 *acc, float16 *m_i, float16 *l_i) {
+  float16 m_tile[VECTORS], m_safe[VECTORS], alpha[VECTORS], l_tile[VECTORS];
+  for (int c = 0; c < VECTORS; c++) m_tile[c] = -INFINITY;
+  score_tile(masked, k_tile, key, n_keys, q_t, first_key, end_key, s_t, m_tile);
 
   for (int c = 0; c < VECTORS; c++) {
+    const float16 m_new = larger(m_i[c], m_tile[c] * scale);
     // A row that has seen no key yet has m_new = -inf, and -inf - -inf would be NaN: such a row
     // subtracts 0, which leaves its weights at exp2(-inf) = 0.
-    const float16 m_safe = select(m_new[c], (float16)(0.0f), m_new[c] == -INFINITY);
-    alpha[c] = exp2_nonpositive(m_i[c] - m_safe);
-    m_i[c] = m_new[c];
-    m_new[c] = m_safe;
+    m_safe[c] = select(m_new, (float16)(0.0f), m_new == -INFINITY);
+    alpha[c] = exp2_nonpositive(m_i[c] - m_safe[c]);
+    m_i[c] = m_new;
     l_tile[c] = 0.0f;
   }
   for (int j = 0; j < n_keys; j++) {
 #pragma unroll
     for (int c = 0; c < VECTORS; c++) {
-      const float16 p = exp2_nonpositive(s_t[j * VECTORS + c] - m_new[c]);
+      // Scaled without being rounded: m_i was rounded, but that error is the same for all keys of a
+      // row and falls out of the quotient.
+      const float16 p = exp2_nonpositive(fma(s_t[j * VECTORS + c], scale, -m_safe[c]));
       s_t[j * VECTORS + c] = p;
       l_tile[c] += p;
     }
@@ -212,11 +215,13 @@ __attribute__((reqd_work_group_size(1, 1, 1))) __kernel void attention_flash_cpu
   float16 m_i[VECTORS], l_i[VECTORS];
   int16 first_key[VECTORS], end_key[VECTORS];
 
-  // Scores in units of log2, so that the weights are plain powers of 2.
-  const float q_scale = args.softmax_scale * LOG2_E;
+  // Scores are scaled to units of log2, so that the weights are plain powers of 2. The sign goes into
+  // q, which costs no rounding and lets the largest score be found before scaling.
+  const float q_sign = sign(args.softmax_scale);
+  const float scale = SCORE_SCALE(args);
   for (int r = 0; r < BLOCK_M; r++) {
     for (int d = 0; d < HEAD_DIM; d++) {
-      ((float *)q_t)[d * BLOCK_M + r] = r < rows ? q[(size_t)r * HEAD_DIM + d] * q_scale : 0.0f;
+      ((float *)q_t)[d * BLOCK_M + r] = r < rows ? q[(size_t)r * HEAD_DIM + d] * q_sign : 0.0f;
     }
     ((int *)first_key)[r] = FIRST_KEY(args, row0 + r);
     ((int *)end_key)[r] = END_KEY(args, row0 + r);
@@ -239,10 +244,11 @@ __attribute__((reqd_work_group_size(1, 1, 1))) __kernel void attention_flash_cpu
     const __global float *k_tile = k + (size_t)key * HEAD_DIM;
     const __global float *v_tile = v + (size_t)key * HEAD_DIM_V;
     if (key >= shared_begin && key + BLOCK_N <= shared_end) {
-      attend_tile(0, k_tile, v_tile, key, BLOCK_N, q_t, first_key, end_key, s_t, acc, m_i, l_i);
+      attend_tile(0, k_tile, v_tile, key, BLOCK_N, scale, q_t, first_key, end_key, s_t, acc, m_i,
+                  l_i);
     } else {
-      attend_tile(1, k_tile, v_tile, key, min(BLOCK_N, tiles_end - key), q_t, first_key, end_key,
-                  s_t, acc, m_i, l_i);
+      attend_tile(1, k_tile, v_tile, key, min(BLOCK_N, tiles_end - key), scale, q_t, first_key,
+                  end_key, s_t, acc, m_i, l_i);
     }
   }
 

@@ -67,11 +67,13 @@ __kernel void attention_softmax_naive(const __global float *scores, __global flo
 
   float m = -INFINITY;
   for (int j = first_key; j < end_key; j++) m = fmax(m, args.softmax_scale * scores[j]);
+  // Scaled without being rounded: m was rounded, but that error is the same for all keys of a row and
+  // falls out of the quotient.
   float l = 0.0f;
-  for (int j = first_key; j < end_key; j++) l += exp(args.softmax_scale * scores[j] - m);
+  for (int j = first_key; j < end_key; j++) l += exp(fma(args.softmax_scale, scores[j], -m));
   for (int j = 0; j < args.seqlen_k; j++) {
     const int visible = j >= first_key && j < end_key;
-    probabilities[j] = visible ? exp(args.softmax_scale * scores[j] - m) / l : 0.0f;
+    probabilities[j] = visible ? exp(fma(args.softmax_scale, scores[j], -m)) / l : 0.0f;
   }
   if (lse) lse[q_row] = first_key < end_key ? m + log(l) : -INFINITY;
 }

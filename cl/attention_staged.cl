@@ -158,10 +158,12 @@ attention_softmax_staged(const __global float *scores, __global float *probabili
   }
   m_i = reduce_row(1, m_i, partial);
 
+  // Scaled without being rounded: m_i was rounded, but that error is the same for all keys of a row
+  // and falls out of the quotient.
   float l_i = 0.0f;
   for (int j = t; j < args.seqlen_k; j += SOFTMAX_THREADS) {
     const int visible = j >= first_key && j < end_key;
-    const float p = visible ? exp(args.softmax_scale * scores[j] - m_i) : 0.0f;
+    const float p = visible ? exp(fma(args.softmax_scale, scores[j], -m_i)) : 0.0f;
     probabilities[j] = p;
     l_i += p;
   }

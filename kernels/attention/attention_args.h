@@ -28,8 +28,12 @@ typedef char attention_args_layout[sizeof(attention_args) == ATTENTION_ARGS_BYTE
 #define FIRST_KEY(args, i) max(0, (i) + (args).mask_offset - (args).mask_left)
 #define END_KEY(args, i) min((args).seqlen_k, (i) + (args).mask_offset + (args).mask_right + 1)
 
-// exp(x) = exp2(x * LOG2_E): one multiply is saved per score by scaling q with it.
+// exp(x) = exp2(x * LOG2_E). The flash kernels give q the sign of softmax_scale and multiply the
+// scores by this. Never 0, which would turn a hidden key's -inf into NaN: where softmax_scale is 0,
+// the sign has made every score 0 already.
 #define LOG2_E 1.44269504088896340736f
 #define LN_2 0.69314718055994530942f
+#define SCORE_SCALE(args) \
+  ((args).softmax_scale == 0.0f ? 1.0f : fabs((args).softmax_scale) * LOG2_E)
 
 #endif

@@ -3,7 +3,6 @@ package dev.heddle.opencl;
 import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionShape;
 import dev.heddle.core.AttentionStage;
-import dev.heddle.core.Device;
 import dev.heddle.core.HeadsTranspose;
 import dev.heddle.core.LinearProblem;
 import dev.heddle.core.Operation;
@@ -27,10 +26,8 @@ final class Ladder {
   private Ladder() {}
 
   /** Rungs for an operation on a device, slowest first. */
-  static List<String> algorithms(Device device, Operation operation) {
-    // The processor-shaped kernels spend one work-item where a GPU wants a work-group. A simulator
-    // executes either shape, and is there to check both.
-    boolean processor = device.kind() == Device.Kind.CPU || device.emulated();
+  static List<String> algorithms(ClDevice device, Operation operation) {
+    boolean processor = device.runsProcessorKernels();
     return switch (operation) {
       case AttentionProblem attention ->
           processor

@@ -52,7 +52,7 @@ public final class OpenClBackend implements Backend {
 
   @Override
   public List<String> algorithms(Device device, Operation operation) {
-    return Ladder.algorithms(device, operation);
+    return Ladder.algorithms(target(device), operation);
   }
 
   @Override

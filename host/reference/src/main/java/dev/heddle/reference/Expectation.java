@@ -24,6 +24,10 @@ public record Expectation(List<ExpectedTensor> tensors) {
   /** Multiply-adds up to which every row is computed. */
   public static final double FULL_WORK = 6e9;
 
+  /** Plain evaluations in the results' precision, none more right than another. */
+  private static final List<Precision> PLAIN =
+      List.of(Precision.FP32, Precision.FP32_REORDERED, Precision.FP32_FUSED);
+
   private static final int FEWEST_ROWS = 64;
   private static final long SAMPLE_SEED = 0x4EDD1E;
 
@@ -38,26 +42,20 @@ public record Expectation(List<ExpectedTensor> tensors) {
   }
 
   static Expectation of(Chain chain, Map<String, HostTensor> inputs, double fullWork) {
-    double work = chain.flops() / 2;
-    int[] sample = new int[0];
-    if (work > fullWork
-        && chain.steps().size() == 1
-        && chain.steps().getFirst().operation() instanceof AttentionProblem problem) {
-      int rows = Math.toIntExact(problem.shape().lse().elements());
-      sample = sampleRows(rows, (int) Math.max(FEWEST_ROWS, rows * (fullWork / work)));
-    }
+    int[] sample = sample(chain, fullWork);
     Map<String, double[]> exact = evaluate(chain, inputs, sample, Precision.FP64);
-    Map<String, double[]> plain = evaluate(chain, inputs, sample, Precision.FP32);
-    Map<String, double[]> reordered = evaluate(chain, inputs, sample, Precision.FP32_REORDERED);
+    List<Map<String, double[]>> plain =
+        PLAIN.stream().map(precision -> evaluate(chain, inputs, sample, precision)).toList();
     List<ExpectedTensor> tensors = new ArrayList<>();
     for (String name : chain.outputs()) {
       Shape shape = chain.tensor(name).shape();
       double[] values = ScalarOperations.input(exact, name);
       int rowLength = sample.length > 0 ? values.length / sample.length : shape.rowLength();
       double error =
-          Math.max(
-              maxError(values, ScalarOperations.input(plain, name)),
-              maxError(values, ScalarOperations.input(reordered, name)));
+          plain.stream()
+              .mapToDouble(tensor -> maxError(values, ScalarOperations.input(tensor, name)))
+              .max()
+              .orElseThrow();
       tensors.add(
           new ExpectedTensor(
               name,
@@ -73,6 +71,18 @@ public record Expectation(List<ExpectedTensor> tensors) {
   /** Whether some tensor was computed for a sample of its rows only. */
   public boolean sampled() {
     return tensors.stream().anyMatch(ExpectedTensor::sampled);
+  }
+
+  /** Rows of the chain's only operation to compute; empty where all are. */
+  private static int[] sample(Chain chain, double fullWork) {
+    double work = chain.flops() / 2;
+    if (work > fullWork
+        && chain.steps().size() == 1
+        && chain.steps().getFirst().operation() instanceof AttentionProblem problem) {
+      int rows = Math.toIntExact(problem.shape().lse().elements());
+      return sampleRows(rows, (int) Math.max(FEWEST_ROWS, rows * (fullWork / work)));
+    }
+    return new int[0];
   }
 
   /** Every output of the chain in that arithmetic, for the sampled rows or for all. */

@@ -48,6 +48,24 @@ public enum Precision {
     boolean reordered() {
       return true;
     }
+  },
+  /**
+   * As {@link #FP32} with products that are added without being rounded first: the fused
+   * multiply-adds that every device's kernels are made of. A double holds the product of two fp32
+   * values exactly.
+   */
+  FP32_FUSED {
+    @Override
+    double round(double value) {
+      return (float) value;
+    }
+
+    @Override
+    void addScaled(double factor, double[] x, int xAt, double[] sum, int sumAt, int n) {
+      for (int j = 0; j < n; j++) {
+        sum[sumAt + j] = (float) (sum[sumAt + j] + factor * x[xAt + j]);
+      }
+    }
   };
 
   /** The value that this arithmetic keeps of a result. */
