@@ -11,9 +11,9 @@ import org.jspecify.annotations.Nullable;
 /**
  * A batch of matrix products of one size, {@code C = A B + bias}, by the micro-kernel.
  *
- * <p>B is packed into panels once per run. A task then computes a block of C, {@value #BLOCK_M} rows
- * by {@value #PANELS} panels, in slices of the depth: it packs its slice of A into
- * strips, which stay in L2, and walks them for one panel after another.
+ * <p>B is packed into panels once per run. A task then computes a block of C, {@value #BLOCK_M}
+ * rows by {@value #PANELS} panels, in slices of the depth: it packs its slice of A into strips,
+ * which stay in L2, and walks them for one panel after another.
  */
 final class TiledProduct {
   /** Rows of a block of C. */
@@ -51,8 +51,8 @@ final class TiledProduct {
    * @param rows rows of A and C
    * @param columns columns of B and C
    * @param depth columns of A, rows of B
-   * @param blockK products per slice: shorter slices cost speed and give smaller rounding errors, for
-   *     a sum of sums loses less than one long sum
+   * @param blockK products per slice: shorter slices cost speed and give smaller rounding errors,
+   *     for a sum of sums loses less than one long sum
    */
   record Size(int rows, int columns, int depth, int blockK) {
 
@@ -209,8 +209,7 @@ final class TiledProduct {
   }
 
   /** Zeroes what does not count in a slice of packed rows. */
-  private static void hide(
-      float[] strips, int row, int rows, int k, int depth, Visible visible) {
+  private static void hide(float[] strips, int row, int rows, int k, int depth, Visible visible) {
     for (int i = 0; i < rows; i++) {
       int at = i / STRIP * STRIP * depth + i % STRIP;
       int first = Math.clamp((long) visible.first(row + i) - k, 0, depth);

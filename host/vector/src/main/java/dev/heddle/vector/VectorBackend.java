@@ -136,8 +136,7 @@ public final class VectorBackend implements Backend {
           case AttentionProblem problem ->
               plan.algorithm().equals(FLASH)
                   ? FlashAttention.longestArray(problem.shape())
-                  : Math.max(
-                      problem.shape().scores().elements(), longestPanel(problem.shape()));
+                  : Math.max(problem.shape().scores().elements(), longestPanel(problem.shape()));
           case AttentionStage stage -> longestPanel(stage.attention().shape());
           case LinearProblem problem -> (long) problem.inFeatures() * Lanes.PANEL;
           case HeadsTranspose problem -> 0;

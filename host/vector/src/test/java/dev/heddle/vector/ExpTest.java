@@ -6,7 +6,9 @@ import java.util.Arrays;
 import org.junit.jupiter.api.Test;
 
 class ExpTest {
-  /** Bound of the whole range: half an ulp of the last product, the rest from f and the polynomial. */
+  /**
+   * Bound of the whole range: half an ulp of the last product, the rest from f and the polynomial.
+   */
   private static final double MAX_ULPS = 1.5;
 
   @Test

@@ -38,8 +38,7 @@ class FlashAttentionTest {
     for (int seqlen : new int[] {1024, 2048, 4096, 32768}) {
       AttentionShape shape = AttentionShape.square(1, 1, seqlen, 64);
       long bytes = FlashAttention.scratchBytes(shape, 2);
-      long doubled =
-          FlashAttention.scratchBytes(AttentionShape.square(1, 1, 2 * seqlen, 64), 2);
+      long doubled = FlashAttention.scratchBytes(AttentionShape.square(1, 1, 2 * seqlen, 64), 2);
       long growth = (doubled - bytes) / seqlen;
       assertThat(perKey == 0 || growth == perKey).isTrue();
       perKey = growth;
@@ -59,7 +58,8 @@ class FlashAttentionTest {
     try (Workers workers = new Workers(1)) {
       FlashAttention flash = new FlashAttention(problem, tensors(problem), workers);
       var threads =
-          (com.sun.management.ThreadMXBean) java.lang.management.ManagementFactory.getThreadMXBean();
+          (com.sun.management.ThreadMXBean)
+              java.lang.management.ManagementFactory.getThreadMXBean();
       // Interpreted code boxes every vector; after enough runs the compiler has removed that.
       long allocated = Long.MAX_VALUE;
       for (int run = 0; run < 400 && allocated > 4096; run++) {

@@ -6,10 +6,10 @@ import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionShape;
 import dev.heddle.core.AttentionStage;
 import dev.heddle.core.Backend;
-import dev.heddle.core.Device;
-import dev.heddle.core.LinearProblem;
 import dev.heddle.core.DType;
+import dev.heddle.core.Device;
 import dev.heddle.core.DeviceTensor;
+import dev.heddle.core.LinearProblem;
 import dev.heddle.core.Operation;
 import dev.heddle.core.Plan;
 import dev.heddle.core.Probe;
@@ -46,14 +46,12 @@ class VectorBackendTest extends BackendContract {
   void refusesATunableThatItDoesNotHave() {
     AttentionProblem problem = AttentionProblem.of(AttentionShape.square(1, 1, 8, 8));
     Plan plan = Plan.of("flash", Map.of("BLOCK_Q", 64));
-    assertThat(backend.refusal(device(), problem, plan).orElseThrow().reason())
-        .contains("BLOCK_Q");
+    assertThat(backend.refusal(device(), problem, plan).orElseThrow().reason()).contains("BLOCK_Q");
   }
 
   @Test
   void declaresTheScratchThatItHolds() {
-    AttentionProblem problem =
-        AttentionProblem.of(new AttentionShape(2, 6, 2, 70, 130, 33, 40));
+    AttentionProblem problem = AttentionProblem.of(new AttentionShape(2, 6, 2, 70, 130, 33, 40));
     List<Operation> operations = new ArrayList<>(List.of(problem));
     for (AttentionStage.Stage stage : AttentionStage.Stage.values()) {
       operations.add(new AttentionStage(stage, problem));
@@ -73,8 +71,7 @@ class VectorBackendTest extends BackendContract {
           assertThat(session.prepare(operation, plan, tensors).scratchBytes())
               .as("%s %s", operation.name(), algorithm)
               .isEqualTo(
-                  VectorBackend.scratchBytes(
-                      operation, plan, device.limits().computeUnits()));
+                  VectorBackend.scratchBytes(operation, plan, device.limits().computeUnits()));
         }
       }
     }

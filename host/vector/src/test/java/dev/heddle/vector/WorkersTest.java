@@ -54,15 +54,14 @@ class WorkersTest {
   void passOnAFailureAndStayUsable() {
     try (Workers workers = new Workers(3)) {
       IllegalStateException failure = new IllegalStateException("task 7");
-      assertThatThrownBy(
-              () ->
-                  workers.run(
-                      100,
-                      (worker, task) -> {
-                        if (task == 7) {
-                          throw failure;
-                        }
-                      }))
+      assertThatThrownBy(() ->
+              workers.run(
+                  100,
+                  (worker, task) -> {
+                    if (task == 7) {
+                      throw failure;
+                    }
+                  }))
           .isSameAs(failure);
       AtomicIntegerArray done = new AtomicIntegerArray(1);
       workers.run(10, (worker, task) -> done.incrementAndGet(0));
