@@ -11,8 +11,8 @@ import jdk.incubator.vector.VectorOperators;
  * The exponential function of many values, for arguments up to 88.
  *
  * <p>{@code exp(x) = 2^n * 2^f} with {@code n = round(x * log2(e))} and {@code |f| <= 0.5}: {@code
- * 2^n} is put together in the exponent field, {@code 2^f} is a polynomial. {@code exp(0)} is exactly
- * 1, NaN gives NaN, and what would be below the smallest normal number gives 0.
+ * 2^n} is put together in the exponent field, {@code 2^f} is a polynomial. {@code exp(0)} is
+ * exactly 1, NaN gives NaN, and what would be below the smallest normal number gives 0.
  */
 final class Exp {
   /** Below this the result is 0: ln(2^-126), the smallest normal fp32. */
@@ -24,8 +24,8 @@ final class Exp {
   private static final float LOG2_E_REST = 1.92596299e-8f;
 
   /**
-   * 1.5 * 2^23 + 127. Adding it rounds to an integer and leaves {@code n + 127}, the biased exponent
-   * of {@code 2^n}, in the low bits of the sum.
+   * 1.5 * 2^23 + 127. Adding it rounds to an integer and leaves {@code n + 127}, the biased
+   * exponent of {@code 2^n}, in the low bits of the sum.
    */
   private static final float ROUND = 12583039f;
 
@@ -46,17 +46,17 @@ final class Exp {
    * Replaces a column of vectors by {@code exp(x - shift)} and sums it up, lane by lane.
    *
    * <p>Two rows at a time, written out: the loop is bound by latency otherwise. It also keeps this
-   * method too large for C2 to inline, which it must be: C2 stops inlining when a compiled method has
-   * grown to 18,000 nodes, about 60 calls of the Vector API with everything inlined below it, and from
-   * there on boxes every vector. Callers that take in this loop would pass that limit.
+   * method too large for C2 to inline, which it must be: C2 stops inlining when a compiled method
+   * has grown to 18,000 nodes, about 60 calls of the Vector API with everything inlined below it,
+   * and from there on boxes every vector. Callers that take in this loop would pass that limit.
    *
-   * @param x the column's vectors start at {@code offset}, each {@link Lanes#PANEL} after the one before
+   * @param x the column's vectors start at {@code offset}, each {@link Lanes#PANEL} after the one
+   *     before
    * @param rows how many vectors; even
    * @param shift what to subtract, one vector from {@code lane}
    * @param sum receives the sums, one vector from {@code lane}
    */
-  static void expAndSum(
-      float[] x, int offset, int rows, float[] shift, float[] sum, int lane) {
+  static void expAndSum(float[] x, int offset, int rows, float[] shift, float[] sum, int lane) {
     FloatVector s = load(shift, lane);
     FloatVector log2e = broadcast(LOG2_E);
     FloatVector log2eRest = broadcast(LOG2_E_REST);

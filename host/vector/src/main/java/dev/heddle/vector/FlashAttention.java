@@ -22,8 +22,8 @@ import jdk.incubator.vector.VectorOperators;
 import org.jspecify.annotations.Nullable;
 
 /**
- * {@code attention_flash}: attention in one pass over the keys with an online softmax, transposed so
- * that every lane is a query.
+ * {@code attention_flash}: attention in one pass over the keys with an online softmax, transposed
+ * so that every lane is a query.
  *
  * <pre>
  *                     query block: PANEL queries, one per lane
@@ -37,14 +37,14 @@ import org.jspecify.annotations.Nullable;
  * </pre>
  *
  * <p>A task is one query block; it reads the packed K and V of its head tile by tile. Both products
- * take their strips from K and V, packed once per run for all query blocks, and their panel from what
- * the same core has just written, which stays in L1. The keys that no query of the block sees are
- * never read: tiles start at the first visible key and end at the last.
+ * take their strips from K and V, packed once per run for all query blocks, and their panel from
+ * what the same core has just written, which stays in L1. The keys that no query of the block sees
+ * are never read: tiles start at the first visible key and end at the last.
  *
  * <p>Extra memory: K and V packed, {@code O(SEQLEN_K)}, and a state per core of {@code O(1)}.
  *
- * <p>Source: T. Dao, FlashAttention-2 (2023), algorithm 1; the online softmax is from M. Milakov and
- * N. Gimelshein (2018).
+ * <p>Source: T. Dao, FlashAttention-2 (2023), algorithm 1; the online softmax is from M. Milakov
+ * and N. Gimelshein (2018).
  */
 final class FlashAttention implements HostSession.Kernel {
   /** Keys per tile: P^T then takes 32 KiB of L1 with AVX-512. */
@@ -57,8 +57,8 @@ final class FlashAttention implements HostSession.Kernel {
   private static final int CHUNK = 4 * STRIP;
 
   /**
-   * Below this many flops one thread does it all: waking another takes some 10 microseconds, in which
-   * one core does about 2 million.
+   * Below this many flops one thread does it all: waking another takes some 10 microseconds, in
+   * which one core does about 2 million.
    */
   private static final double SERIAL_FLOPS = 2e6;
 
@@ -139,8 +139,16 @@ final class FlashAttention implements HostSession.Kernel {
     return scratchBytes(shape, states.length);
   }
 
+  /** Tiles that the last run computed. */
+  long tilesOfLastRun() {
+    return Stream.of(states).mapToLong(state -> state.tiles).sum();
+  }
+
   @Override
   public void run() {
+    for (State state : states) {
+      state.tiles = 0;
+    }
     int packs = Math.ceilDiv(shape.seqlenK(), PACK_KEYS);
     workers.run(
         kStrips.length * packs, (worker, task) -> pack(task / packs, task % packs * PACK_KEYS));
@@ -178,8 +186,7 @@ final class FlashAttention implements HostSession.Kernel {
       boolean wild = !Packing.isFinite(v.array(), row, headDimV);
       wildValues[headKv][key] = wild;
       float[] values = wild ? new float[headDimV] : v.array();
-      Packing.rowToStripColumn(
-          values, wild ? 0 : row, headDimV, vStrips[headKv], paddedKeys, key);
+      Packing.rowToStripColumn(values, wild ? 0 : row, headDimV, vStrips[headKv], paddedKeys, key);
     }
   }
 
@@ -197,6 +204,7 @@ final class FlashAttention implements HostSession.Kernel {
     int headKv = shape.kvHead(state.firstRow / shape.seqlenQ());
     for (int tile = state.beginKey; tile < state.endKey; tile += BLOCK_N) {
       int keys = Math.min(BLOCK_N, roundUp(state.endKey - tile, STRIP));
+      state.tiles++;
       for (int j = 0; j < keys; j += STRIP) {
         MicroKernel.multiply(
             kStrips[headKv],
@@ -233,8 +241,8 @@ final class FlashAttention implements HostSession.Kernel {
   }
 
   /**
-   * Adds the value rows that hold a NaN or an infinity to the queries that see them, and to no other:
-   * as part of the product, their 0 weight for a hidden query would be NaN.
+   * Adds the value rows that hold a NaN or an infinity to the queries that see them, and to no
+   * other: as part of the product, their 0 weight for a hidden query would be NaN.
    */
   private void addWildValues(State state, int headKv, int tile, int keys) {
     int end = Math.min(tile + keys, shape.seqlenK());
@@ -296,6 +304,7 @@ final class FlashAttention implements HostSession.Kernel {
     int endKey;
     int maxFirst;
     int minEnd;
+    long tiles;
 
     /** Turns to a query block; returns how many keys it has to look at. */
     int bind(int unit, int block) {
@@ -372,8 +381,8 @@ final class FlashAttention implements HostSession.Kernel {
     }
 
     /**
-     * Updates m. Compares and blends: NaN never becomes the maximum, it reaches l and O through exp.
-     * Where m is still -inf, 0 is subtracted in its place, for -inf - -inf would be NaN.
+     * Updates m. Compares and blends: NaN never becomes the maximum, it reaches l and O through
+     * exp. Where m is still -inf, 0 is subtracted in its place, for -inf - -inf would be NaN.
      */
     private void maximum(int c, int keys) {
       FloatVector even = broadcast(Float.NEGATIVE_INFINITY);
@@ -388,8 +397,7 @@ final class FlashAttention implements HostSession.Kernel {
       FloatVector now = even.blend(odd, odd.compare(VectorOperators.GT, even));
       now = now.blend(before, before.compare(VectorOperators.GT, now));
       now.intoArray(m, c);
-      FloatVector finite =
-          now.blend(0, now.compare(VectorOperators.EQ, Float.NEGATIVE_INFINITY));
+      FloatVector finite = now.blend(0, now.compare(VectorOperators.EQ, Float.NEGATIVE_INFINITY));
       finite.intoArray(reference, c);
       before.sub(finite).intoArray(alpha, c);
     }

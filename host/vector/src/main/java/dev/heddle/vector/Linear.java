@@ -16,8 +16,7 @@ final class Linear implements HostSession.Kernel {
 
   Linear(LinearProblem problem, Map<String, Span> tensors, Workers workers) {
     product =
-        new TiledProduct(
-            size(problem), 1, 1, p -> 0, TiledProduct.Layout.ROW_MAJOR, null, workers);
+        new TiledProduct(size(problem), 1, 1, p -> 0, TiledProduct.Layout.ROW_MAJOR, null, workers);
     x = Tensors.get(tensors, "x");
     weight = Tensors.get(tensors, "weight");
     bias = tensors.get("bias");
@@ -39,6 +38,7 @@ final class Linear implements HostSession.Kernel {
   }
 
   private static TiledProduct.Size size(LinearProblem problem) {
-    return new TiledProduct.Size(problem.rows(), problem.outFeatures(), problem.inFeatures());
+    return new TiledProduct.Size(
+        problem.rows(), problem.outFeatures(), problem.inFeatures(), TiledProduct.BLOCK_K);
   }
 }

@@ -28,14 +28,14 @@ import jdk.incubator.vector.FloatVector;
  * </pre>
  *
  * <p>Both operands are read strictly forward, and every index is a constant times {@code k} plus an
- * invariant: then C2 moves all bounds checks out of the loop. A row-major strip, whose four values of
- * one {@code k} lie a row apart, costs four checks per {@code k} and a tenth of the speed.
+ * invariant: then C2 moves all bounds checks out of the loop. A row-major strip, whose four values
+ * of one {@code k} lie a row apart, costs four checks per {@code k} and a tenth of the speed.
  *
  * <p>The tiles are unrolled by hand because C2 keeps vectors in registers only while they are local
  * variables; an array of accumulators would be boxed. For the same reason the accumulators start at
  * zero and are stored, never started from memory or added to it here: C2 then boxes them once per
- * call (its graph passes the 18,000 nodes after which C2 stops inlining). Who needs a running sum adds
- * the stored tile in a loop of its own.
+ * call (its graph passes the 18,000 nodes after which C2 stops inlining). Who needs a running sum
+ * adds the stored tile in a loop of its own.
  */
 final class MicroKernel {
 

@@ -15,9 +15,9 @@ import jdk.incubator.vector.VectorOperators;
 import org.jspecify.annotations.Nullable;
 
 /**
- * {@code attention_naive}: the definition, row by row, for reading. A task is one query: its scores,
- * their softmax, the weighted sum of the values. The scores {@code [B, H_Q, SEQLEN_Q, SEQLEN_K]} stay
- * in memory.
+ * {@code attention_naive}: the definition, row by row, for reading. A task is one query: its
+ * scores, their softmax, the weighted sum of the values. The scores {@code [B, H_Q, SEQLEN_Q,
+ * SEQLEN_K]} stay in memory.
  */
 final class NaiveAttention implements HostSession.Kernel {
   private final AttentionProblem problem;

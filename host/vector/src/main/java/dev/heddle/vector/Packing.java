@@ -16,7 +16,8 @@ final class Packing {
   private Packing() {}
 
   /**
-   * Packs rows into strips: {@code strips[i / 4][k][i % 4] = matrix[i][k]}; rows past the last are 0.
+   * Packs rows into strips: {@code strips[i / 4][k][i % 4] = matrix[i][k]}; rows past the last are
+   * 0.
    *
    * @param stride elements from one row of the matrix to the next
    * @param rows how many rows there are
@@ -45,8 +46,8 @@ final class Packing {
   }
 
   /**
-   * Packs one row of a matrix as column {@code k} of the strips of its transpose: {@code
-   * strips[c / 4][k][c % 4] = matrix[c]}; columns past the last are 0.
+   * Packs one row of a matrix as column {@code k} of the strips of its transpose: {@code strips[c /
+   * 4][k][c % 4] = matrix[c]}; columns past the last are 0.
    *
    * @param columns elements of the row
    * @param depth columns of each strip

@@ -6,6 +6,9 @@ import dev.heddle.core.HostSession.Span;
 
 /** {@code attention_scores}: {@code scores = Q K^T} as a {@link TiledProduct} per query head. */
 final class ScoresStage implements HostSession.Kernel {
+  /** Short, because exp turns the absolute error of a score into a relative one. */
+  private static final int BLOCK_K = 32;
+
   private final TiledProduct product;
   private final Span q;
   private final Span k;
@@ -41,6 +44,6 @@ final class ScoresStage implements HostSession.Kernel {
   }
 
   private static TiledProduct.Size size(AttentionShape shape) {
-    return new TiledProduct.Size(shape.seqlenQ(), shape.seqlenK(), shape.headDim());
+    return new TiledProduct.Size(shape.seqlenQ(), shape.seqlenK(), shape.headDim(), BLOCK_K);
   }
 }

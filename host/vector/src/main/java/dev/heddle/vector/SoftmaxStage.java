@@ -20,8 +20,8 @@ import org.jspecify.annotations.Nullable;
  * {@code attention_softmax}: {@code probabilities = softmax(softmaxScale * scores + mask)} by rows,
  * and lse.
  *
- * <p>A task is one row. Its visible scores are scaled into a buffer that is padded with -inf to whole
- * pairs of panel rows, so that {@link Exp} can take it as a matrix {@code [..][PANEL]}.
+ * <p>A task is one row. Its visible scores are scaled into a buffer that is padded with -inf to
+ * whole pairs of panel rows, so that {@link Exp} can take it as a matrix {@code [..][PANEL]}.
  */
 final class SoftmaxStage implements HostSession.Kernel {
   /** Rows per task. */

@@ -8,8 +8,8 @@ import java.util.List;
 import java.util.Map;
 
 /**
- * {@code attention_staged}: the three stages one after another, the scores {@code [B, H_Q, SEQLEN_Q,
- * SEQLEN_K]} in memory between them.
+ * {@code attention_staged}: the three stages one after another, the scores {@code [B, H_Q,
+ * SEQLEN_Q, SEQLEN_K]} in memory between them.
  */
 final class StagedAttention implements HostSession.Kernel {
   private final List<HostSession.Kernel> stages;

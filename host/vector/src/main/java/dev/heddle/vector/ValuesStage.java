@@ -8,8 +8,8 @@ import dev.heddle.core.HostSession.Span;
 import org.jspecify.annotations.Nullable;
 
 /**
- * {@code attention_values}: {@code out = P V} as a {@link TiledProduct} per query head. Probabilities
- * of hidden keys count as 0 whatever they hold.
+ * {@code attention_values}: {@code out = P V} as a {@link TiledProduct} per query head.
+ * Probabilities of hidden keys count as 0 whatever they hold.
  */
 final class ValuesStage implements HostSession.Kernel {
   private final TiledProduct product;
@@ -17,8 +17,7 @@ final class ValuesStage implements HostSession.Kernel {
   private final Span v;
   private final Span out;
 
-  ValuesStage(
-      AttentionProblem problem, Span probabilities, Span v, Span out, Workers workers) {
+  ValuesStage(AttentionProblem problem, Span probabilities, Span v, Span out, Workers workers) {
     AttentionShape shape = problem.shape();
     product =
         new TiledProduct(
@@ -68,6 +67,7 @@ final class ValuesStage implements HostSession.Kernel {
   }
 
   private static TiledProduct.Size size(AttentionShape shape) {
-    return new TiledProduct.Size(shape.seqlenQ(), shape.headDimV(), shape.seqlenK());
+    return new TiledProduct.Size(
+        shape.seqlenQ(), shape.headDimV(), shape.seqlenK(), TiledProduct.BLOCK_K);
   }
 }

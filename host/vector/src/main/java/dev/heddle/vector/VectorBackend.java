@@ -109,7 +109,8 @@ public final class VectorBackend implements Backend {
     return OptionalDouble.of(FmaPeak.measure(device.limits().computeUnits()));
   }
 
-  private static long scratchBytes(Operation operation, Plan plan, int cores) {
+  /** Memory that an operation needs beyond its inputs and outputs, bytes. */
+  static long scratchBytes(Operation operation, Plan plan, int cores) {
     return switch (operation) {
       case AttentionProblem problem ->
           switch (plan.algorithm()) {
@@ -135,8 +136,7 @@ public final class VectorBackend implements Backend {
           case AttentionProblem problem ->
               plan.algorithm().equals(FLASH)
                   ? FlashAttention.longestArray(problem.shape())
-                  : Math.max(
-                      problem.shape().scores().elements(), longestPanel(problem.shape()));
+                  : Math.max(problem.shape().scores().elements(), longestPanel(problem.shape()));
           case AttentionStage stage -> longestPanel(stage.attention().shape());
           case LinearProblem problem -> (long) problem.inFeatures() * Lanes.PANEL;
           case HeadsTranspose problem -> 0;

@@ -83,14 +83,15 @@ final class VectorSession extends HostSession {
                     Packing.class,
                     MicroKernel.class,
                     Exp.class);
-            default ->
-                List.of(FlashAttention.class, Packing.class, MicroKernel.class, Exp.class);
+            default -> List.of(FlashAttention.class, Packing.class, MicroKernel.class, Exp.class);
           };
       case AttentionStage stage ->
           switch (stage.stage()) {
-            case SCORES -> List.of(ScoresStage.class, TiledProduct.class, Packing.class, MicroKernel.class);
+            case SCORES ->
+                List.of(ScoresStage.class, TiledProduct.class, Packing.class, MicroKernel.class);
             case SOFTMAX -> List.of(SoftmaxStage.class, Exp.class);
-            case VALUES -> List.of(ValuesStage.class, TiledProduct.class, Packing.class, MicroKernel.class);
+            case VALUES ->
+                List.of(ValuesStage.class, TiledProduct.class, Packing.class, MicroKernel.class);
           };
       case LinearProblem problem ->
           List.of(Linear.class, TiledProduct.class, Packing.class, MicroKernel.class);

@@ -8,8 +8,8 @@ import java.util.concurrent.locks.LockSupport;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A fixed crew of threads that share out numbered tasks; the thread that asks for the work takes part
- * in it. Used by one thread at a time.
+ * A fixed crew of threads that share out numbered tasks; the thread that asks for the work takes
+ * part in it. Used by one thread at a time.
  */
 final class Workers implements AutoCloseable {
 
@@ -25,7 +25,12 @@ final class Workers implements AutoCloseable {
     void run(int worker, int index);
   }
 
-  /** How long an idle thread looks for work before it sleeps: longer than the gap between phases. */
+  /** With what the threads' names begin. */
+  static final String THREAD_NAME = "heddle-vector-";
+
+  /**
+   * How long an idle thread looks for work before it sleeps: longer than the gap between phases.
+   */
   private static final long SPIN_NS = 50_000;
 
   private final List<Thread> threads = new ArrayList<>();
@@ -36,8 +41,7 @@ final class Workers implements AutoCloseable {
   Workers(int count) {
     for (int worker = 1; worker < count; worker++) {
       int id = worker;
-      threads.add(
-          Thread.ofPlatform().daemon().name("heddle-vector-" + id).start(() -> serve(id)));
+      threads.add(Thread.ofPlatform().daemon().name(THREAD_NAME + id).start(() -> serve(id)));
     }
   }
 
@@ -51,7 +55,9 @@ final class Workers implements AutoCloseable {
     return new Workers(1);
   }
 
-  /** Runs tasks {@code 0 .. tasks - 1} and returns when the last is done; lower ones start first. */
+  /**
+   * Runs tasks {@code 0 .. tasks - 1} and returns when the last is done; lower ones start first.
+   */
   void run(int tasks, Task task) {
     if (tasks == 1 || threads.isEmpty()) {
       for (int i = 0; i < tasks; i++) {
