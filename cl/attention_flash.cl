@@ -199,7 +199,7 @@ __attribute__((reqd_work_group_size(THREADS_N, THREADS_M, 1))) __kernel void att
       }
     }
     if (lse && tx == 0) {
-      lse[q_row0 + row] = any_visible ? fma(m_i[r], LN_2, log(l)) : -INFINITY;
+      lse[q_row0 + row] = any_visible ? LOG_SUM_EXP(args, m_i[r], l) : -INFINITY;
     }
   }
 }

@@ -260,7 +260,7 @@ __attribute__((reqd_work_group_size(1, 1, 1))) __kernel void attention_flash_cpu
       out[(size_t)r * HEAD_DIM_V + d] = ((float *)acc)[d * BLOCK_M + r] * l_inverse;
     }
     if (lse) {
-      lse[q_row0 + r] = any_visible ? fma(((float *)m_i)[r], LN_2, log(l)) : -INFINITY;
+      lse[q_row0 + r] = any_visible ? LOG_SUM_EXP(args, ((float *)m_i)[r], l) : -INFINITY;
     }
   }
 }

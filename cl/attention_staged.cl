@@ -172,7 +172,7 @@ attention_softmax_staged(const __global float *scores, __global float *probabili
   if (first_key < end_key) {
     for (int j = t; j < args.seqlen_k; j += SOFTMAX_THREADS) probabilities[j] /= l_i;
   }
-  if (lse && t == 0) lse[q_row] = first_key < end_key ? m_i + log(l_i) : -INFINITY;
+  if (lse && t == 0) lse[q_row] = first_key < end_key ? m_i + ACCURATE_LOG(l_i) : -INFINITY;
 }
 
 // ---- values --------------------------------------------------------------------------------------
