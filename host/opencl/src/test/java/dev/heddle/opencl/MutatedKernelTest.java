@@ -47,7 +47,7 @@ class MutatedKernelTest {
 
   static Stream<Faulty> faults() {
     return Stream.of(
-        attention("naive", "scale left out", "args.softmax_scale * scores[j])", "scores[j])"),
+        attention("naive", "scale left out", "fma(args.softmax_scale, scores[j], -m)", "(scores[j] - m)"),
         attention("naive", "one key too many", "j < end_key; j++) {\n    o", "j <= end_key; j++) {\n    o"),
         attention("naive", "query heads share the wrong key head",
             "h / (args.heads_q / args.heads_kv)", "h % args.heads_kv"),
@@ -76,7 +76,7 @@ class MutatedKernelTest {
             "((size_t)b * args.heads_kv + h_kv) * args.seqlen_k",
             "((size_t)h_kv) * args.seqlen_k"),
         attention("flash", "no tail guard on the rows",
-            "if (row0 + row >= args.seqlen_q) continue;", ""),
+            "row0 + row >= args.seqlen_q)", "row0 + row >= args.seqlen_q + 8)"),
         attention("flash", "lse in units of log2",
             "LOG_SUM_EXP(args, m_i[r], l)", "m_i[r] + log2(l)"),
         attention("flash_cpu", "accumulator not rescaled", "* alpha[c];", ";"),
@@ -87,7 +87,7 @@ class MutatedKernelTest {
             "key + BLOCK_N <= shared_end", "key <= shared_end"),
         attention("flash_cpu", "sign of the scale lost", "* q_sign", "* -q_sign"),
         attention("flash_cpu", "rows beyond the last stored", "r < rows; r++) {\n    const int any",
-            "r < BLOCK_M; r++) {\n    const int any"),
+            "r < min(rows + 8, BLOCK_M); r++) {\n    const int any"),
         attention("flash_cpu", "last columns shifted",
             "min((d) + (a), HEAD_DIM_V - 1)", "min((d) + (a), HEAD_DIM_V - 2)"),
         new Faulty(CAUSAL, "flash_cpu",
@@ -95,8 +95,8 @@ class MutatedKernelTest {
         new Faulty(LINEAR, "tiled",
             new Mutation("bias left out", "linear_tiled.cl", "(bias ? bias[column] : 0.0f)", "0.0f")),
         new Faulty(LINEAR, "tiled",
-            new Mutation("tile's tail not cleared", "local_tiles.h",
-                "row < rows_left && column < columns_left", "row < rows_left")),
+            new Mutation("columns of a tile permuted", "local_tiles.h",
+                "tx + c * THREADS_N], acc", "tx * columns + c], acc")),
         new Faulty(LINEAR, "cpu",
             new Mutation("panel's depth dropped", "linear_cpu.cl",
                 "depth0 < args.in_features; depth0", "depth0 + BLOCK_K <= args.in_features; depth0")),
