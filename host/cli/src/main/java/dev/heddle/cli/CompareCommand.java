@@ -163,7 +163,7 @@ final class CompareCommand implements Callable<Integer> {
           worst.map(w -> format("%.2e", w.measures().maxAbs())).orElse("-"),
           worst.map(w -> format("%.2f", w.errorRatio())).orElse("-"),
           trial.measurement().map(Measurement::medianNs).map(Text::time).orElse("-"),
-          optional("%.1f", comparison.flopsPerSecond(trial), 1e-9),
+          rate(comparison.flopsPerSecond(trial)),
           optional("%.0f%%", comparison.peakShare(trial), 100));
     }
     table.print(out);
@@ -191,6 +191,12 @@ final class CompareCommand implements Callable<Integer> {
                     "time: median, submission to completion, transfers apart; peak: %.0f"
                         + " GFLOP/s fp32 FMA measured on the host's cores in this run",
                     peak * 1e-9)));
+  }
+
+  /** GFLOP/s with three digits or the whole part. */
+  private static String rate(OptionalDouble flops) {
+    double gflops = flops.orElse(0) * 1e-9;
+    return optional(gflops < 10 ? "%.2f" : gflops < 100 ? "%.1f" : "%.0f", flops, 1e-9);
   }
 
   private static String optional(String format, OptionalDouble value, double factor) {

@@ -103,7 +103,7 @@ class OnnxRuntimeAgreementTest {
             .map(ServiceLoader.Provider::get)
             .filter(backend -> backend.probe() instanceof Probe.Available)
             .toList();
-    assertThat(backends).extracting(Backend::id).contains("reference");
+    assertThat(backends).extracting(Backend::id).contains("reference", "vector");
     return backends.stream()
         .flatMap(backend ->
             TEXTS.keySet().stream()

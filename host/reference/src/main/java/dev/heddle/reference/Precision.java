@@ -52,7 +52,8 @@ public enum Precision {
   /**
    * As {@link #FP32} with products that are added without being rounded first: the fused
    * multiply-adds that every device's kernels are made of. A double holds the product of two fp32
-   * values exactly.
+   * values exactly; its sum is rounded twice, which about once in 2^29 gives the other neighbour of
+   * what a fused multiply-add gives: no matter for the size of an error.
    */
   FP32_FUSED {
     @Override

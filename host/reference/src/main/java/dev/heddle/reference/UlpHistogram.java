@@ -27,10 +27,10 @@ public final class UlpHistogram {
     return counts[NAN];
   }
 
-  /** Pairs at most {@code 2^exponent} units apart, exact ones included. */
+  /** Pairs at most {@code 2^exponent} units apart, exact ones included, NaN never. */
   public long within(int exponent) {
     long sum = 0;
-    for (int bucket = 0; bucket <= exponent + 1; bucket++) {
+    for (int bucket = 0; bucket <= Math.min(exponent + 1, NAN - 1); bucket++) {
       sum += counts[bucket];
     }
     return sum;

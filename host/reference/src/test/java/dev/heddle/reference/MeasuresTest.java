@@ -1,0 +1,192 @@
+package dev.heddle.reference;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
+
+import dev.heddle.core.HostTensor;
+import dev.heddle.core.Shape;
+import java.util.stream.IntStream;
+import org.junit.jupiter.api.Test;
+
+/** Error measures, the ULP histogram and FlashAttention's rule, on numbers worked out by hand. */
+class MeasuresTest {
+  private static final float INF = Float.POSITIVE_INFINITY;
+
+  @Test
+  void ulpClassesDouble() {
+    assertThat(ulps(1, 1)).hasToString("0:1");
+    assertThat(ulps(1, Math.nextUp(1f))).hasToString("1:1");
+    assertThat(ulps(1, up(1, 2))).hasToString("2:1");
+    assertThat(ulps(1, up(1, 3))).hasToString("3-4:1");
+    assertThat(ulps(up(1, 4), 1)).hasToString("3-4:1");
+    assertThat(ulps(1, up(1, 5))).hasToString("5-8:1");
+    assertThat(ulps(1, 2)).hasToString("4194305-8388608:1");
+    assertThat(ulps(-Float.MIN_VALUE, Float.MIN_VALUE)).hasToString("2:1");
+    assertThat(ulps(-0f, 0f)).hasToString("0:1");
+    assertThat(ulps(Float.MAX_VALUE, INF)).hasToString("1:1");
+    assertThat(ulps(-INF, INF)).hasToString("2147483649-4294967296:1");
+    assertThat(ulps(INF, INF)).hasToString("0:1");
+    assertThat(ulps(Float.NaN, 1)).hasToString("NaN:1");
+    assertThat(ulps(Float.NaN, Float.NaN)).hasToString("NaN:1");
+  }
+
+  @Test
+  void ulpCountsAddUp() {
+    UlpHistogram ulps = new UlpHistogram();
+    for (int distance = 0; distance <= 16; distance++) {
+      ulps.add(1, up(1, distance));
+    }
+    ulps.add(-INF, INF);
+    ulps.add(Float.NaN, 1);
+    assertThat(ulps.exact()).isEqualTo(1);
+    assertThat(ulps.within(0)).isEqualTo(2);
+    assertThat(ulps.within(1)).isEqualTo(3);
+    assertThat(ulps.within(2)).isEqualTo(5);
+    assertThat(ulps.within(4)).isEqualTo(17);
+    assertThat(ulps.within(31)).isEqualTo(17);
+    assertThat(ulps.within(32)).isEqualTo(18);
+    assertThat(ulps.within(33)).as("a NaN is within no distance").isEqualTo(18);
+    assertThat(ulps.within(60)).isEqualTo(18);
+    assertThat(ulps.nans()).isEqualTo(1);
+    assertThat(ulps.total()).isEqualTo(19);
+  }
+
+  @Test
+  void errorsByHand() {
+    ErrorMeasures measures = measure(new double[] {3, 4, 0, -12}, 3, 4.5f, 0, -13);
+    assertThat(measures.maxAbs()).isEqualTo(1);
+    assertThat(measures.worst()).isEqualTo(3);
+    assertThat(measures.expected()).isEqualTo(-12);
+    assertThat(measures.got()).isEqualTo(-13);
+    assertThat(measures.nmse()).isEqualTo(1.25 / 169);
+    assertThat(measures.relL2()).isCloseTo(Math.sqrt(1.25) / 13, within(1e-15));
+    assertThat(measures.ulps().exact()).isEqualTo(2);
+  }
+
+  @Test
+  void equalIsNoError() {
+    ErrorMeasures measures = measure(new double[] {0, 1, -INF, INF}, -0f, 1, -INF, INF);
+    assertThat(measures.maxAbs()).isZero();
+    assertThat(measures.relL2()).isZero();
+    assertThat(measures.nmse()).isZero();
+    assertThat(measures.ulps().exact()).isEqualTo(4);
+  }
+
+  @Test
+  void anInfinityInTheWrongPlaceIsAnInfiniteError() {
+    for (float[] pair : new float[][] {{-INF, INF}, {-INF, 0}, {1, INF}, {0, -INF}}) {
+      ErrorMeasures measures = measure(new double[] {1, pair[0], 2}, 1, pair[1], 2);
+      assertThat(measures.maxAbs()).isEqualTo(Double.POSITIVE_INFINITY);
+      assertThat(measures.worst()).isEqualTo(1);
+    }
+  }
+
+  @Test
+  void aNanIsWorseThanAnything() {
+    ErrorMeasures measures = measure(new double[] {1, 2, 3, 4}, 7, Float.NaN, INF, Float.NaN);
+    assertThat(measures.maxAbs()).isNaN();
+    assertThat(measures.relL2()).isNaN();
+    assertThat(measures.nmse()).isNaN();
+    assertThat(measures.worst()).isEqualTo(1);
+    assertThat(measures.ulps().nans()).isEqualTo(2);
+    assertThat(measure(new double[] {1, Double.NaN}, 1, Float.NaN).maxAbs())
+        .as("a NaN is not equal to a NaN that was expected")
+        .isNaN();
+    assertThat(measure(new double[] {Double.NaN, 1}, 0, 1).maxAbs()).isNaN();
+    assertThat(measure(new double[] {-INF, 1}, Float.NaN, 1).maxAbs()).isNaN();
+  }
+
+  @Test
+  void anotherSizeIsRefused() {
+    assertThatThrownBy(() -> measure(new double[] {1, 2}, 1, 2, 3))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessage("out should be [2], not [3]");
+  }
+
+  /**
+   * 1 + 0.3f is 43620762 units of 2^-25, a tie between multiples of 4 that goes to 43620760, and
+   * taking 0.3f off again leaves 2 units less than 1: 2^-24.
+   */
+  @Test
+  void theBoundByHand() {
+    double ofOne = Math.scalb(1.0, -24);
+    assertThat(bound(0, 1)).isEqualTo(2 * ofOne);
+    assertThat(bound(1e-3, 1)).isEqualTo(2e-3 + 2 * ofOne);
+    // 2^-26 is half a unit of 0.3f and vanishes in the sum; 0 and -inf lose nothing.
+    assertThat(bound(0, Math.scalb(1.0, -26))).isEqualTo(2 * Math.scalb(1.0, -26));
+    assertThat(bound(0, 0, Double.NEGATIVE_INFINITY)).isZero();
+    assertThat(bound(0, Math.scalb(1.0, -26), 1, 0)).isEqualTo(2 * ofOne);
+  }
+
+  @Test
+  void theRatioIsTheShareOfTheBound() {
+    FlashAttentionPolicy policy = new FlashAttentionPolicy();
+    ExpectedTensor one = expected(0.25, 1.0);
+    double bound = bound(0.25, 1);
+    assertThat(policy.errorRatio(one, ErrorMeasures.of(one, tensor(1.25f))))
+        .isEqualTo(0.25 / bound);
+    assertThat(passes(one, 1.5f)).isTrue();
+    assertThat(passes(one, 1.5625f)).isFalse();
+  }
+
+  @Test
+  void noErrorPassesUnderABoundOfZeroAndTheSmallestFails() {
+    assertThat(passes(expected(0, 0), 0)).isTrue();
+    assertThat(passes(expected(0, Double.NEGATIVE_INFINITY), -INF)).isTrue();
+    assertThat(passes(expected(0, 0), Float.MIN_VALUE)).isFalse();
+  }
+
+  @Test
+  void nanNeverPasses() {
+    for (double error : new double[] {0, 1, Double.POSITIVE_INFINITY, Double.NaN}) {
+      assertThat(passes(expected(error, 1), Float.NaN)).isFalse();
+      assertThat(passes(expected(error, Double.NaN), Float.NaN)).isFalse();
+      assertThat(passes(expected(error, Double.NaN), 1)).isFalse();
+      assertThat(passes(expected(error, Double.NEGATIVE_INFINITY), Float.NaN)).isFalse();
+    }
+  }
+
+  /** Plain fp32 overflowed where the oracle did not: nothing is known about the right error. */
+  @Test
+  void aBoundWithoutLimitAllowsNothing() {
+    for (double error : new double[] {Double.POSITIVE_INFINITY, Double.NaN}) {
+      assertThat(passes(expected(error, 1), 2)).isFalse();
+      assertThat(passes(expected(error, 1), INF)).isFalse();
+      assertThat(passes(expected(error, 1), 1)).as("what is exactly right").isTrue();
+    }
+  }
+
+  private static boolean passes(ExpectedTensor expected, float got) {
+    ErrorMeasures measures = ErrorMeasures.of(expected, tensor(got));
+    double ratio = new FlashAttentionPolicy().errorRatio(expected, measures);
+    return new Verdict.Judged("out", measures, ratio).passes();
+  }
+
+  private static ErrorMeasures measure(double[] exact, float... got) {
+    return ErrorMeasures.of(expected(0, exact), tensor(got));
+  }
+
+  private static double bound(double samePrecisionError, double... exact) {
+    return FlashAttentionPolicy.bound(expected(samePrecisionError, exact));
+  }
+
+  private static ExpectedTensor expected(double samePrecisionError, double... exact) {
+    int[] rows = IntStream.range(0, exact.length).toArray();
+    return new ExpectedTensor("out", Shape.of(exact.length), 1, rows, exact, samePrecisionError);
+  }
+
+  private static HostTensor tensor(float... values) {
+    return HostTensor.of(Shape.of(values.length), values);
+  }
+
+  private static UlpHistogram ulps(float expected, float got) {
+    UlpHistogram ulps = new UlpHistogram();
+    ulps.add(expected, got);
+    return ulps;
+  }
+
+  private static float up(float value, int steps) {
+    return Float.intBitsToFloat(Float.floatToRawIntBits(value) + steps);
+  }
+}

@@ -1,0 +1,416 @@
+package dev.heddle.vector;
+
+import static dev.heddle.vector.Lanes.LANES;
+import static dev.heddle.vector.Lanes.PANEL;
+import static dev.heddle.vector.Lanes.STRIP;
+import static dev.heddle.vector.Lanes.broadcast;
+import static dev.heddle.vector.Lanes.load;
+import static dev.heddle.vector.Lanes.roundUp;
+
+import dev.heddle.core.AttentionProblem;
+import dev.heddle.core.AttentionShape;
+import dev.heddle.core.BandMask;
+import dev.heddle.core.HostSession;
+import dev.heddle.core.HostSession.Span;
+import java.util.Arrays;
+import java.util.Comparator;
+import java.util.Map;
+import java.util.stream.IntStream;
+import java.util.stream.Stream;
+import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.VectorOperators;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * {@code attention_flash}: attention in one pass over the keys with an online softmax, transposed
+ * so that every lane is a query.
+ *
+ * <pre>
+ *                     query block: PANEL queries, one per lane
+ *                     Q^T [HEAD_DIM][PANEL]
+ *                            |
+ *   K strips ----------> S^T [BLOCK_N][PANEL]    S^T = K Q^T
+ *   [4 keys][HEAD_DIM]       |                   masked, then m_i, P^T = exp(S^T - m_i), l_i
+ *                            v                   lane by lane: no sum or maximum across lanes
+ *   V strips ----------> O^T [HEAD_DIM_V][PANEL] O^T = alpha O^T + V^T P^T
+ *   [4 dims][SEQLEN_K]
+ * </pre>
+ *
+ * <p>A task is one query block; it reads the packed K and V of its head tile by tile. Both products
+ * take their strips from K and V, packed once per run for all query blocks, and their panel from
+ * what the same core has just written, which stays in L1. The keys that no query of the block sees
+ * are never read: tiles start at the first visible key and end at the last.
+ *
+ * <p>Extra memory: K and V packed, {@code O(SEQLEN_K)}, and a state per core of {@code O(1)}.
+ *
+ * <p>Source: T. Dao, FlashAttention-2 (2023), algorithm 1; the online softmax is from M. Milakov
+ * and N. Gimelshein (2018).
+ */
+final class FlashAttention implements HostSession.Kernel {
+  /** Keys per tile: P^T then takes 32 KiB of L1 with AVX-512. */
+  static final int BLOCK_N = 128;
+
+  /** Keys per packing task; a multiple of {@link Lanes#STRIP}. */
+  private static final int PACK_KEYS = 128;
+
+  /** Rows of O^T whose products wait in L1 to be added. */
+  private static final int CHUNK = 4 * STRIP;
+
+  /**
+   * Below this many flops one thread does it all: waking another takes some 10 microseconds, in
+   * which one core does about 2 million.
+   */
+  private static final double SERIAL_FLOPS = 2e6;
+
+  private final AttentionProblem problem;
+  private final AttentionShape shape;
+  private final Workers workers;
+  private final Span q;
+  private final Span k;
+  private final Span v;
+  private final Span out;
+  private final @Nullable Span lse;
+  private final int headDim;
+  private final int headDimV;
+  private final int paddedKeys;
+  private final int paddedHeadDimV;
+  private final float[][] kStrips;
+  private final float[][] vStrips;
+
+  /** Per key-value head, the keys whose value row holds a NaN or an infinity; packed as zeros. */
+  private final boolean[][] wildValues;
+
+  private final int rowsPerUnit;
+  private final int units;
+  private final int[] heaviestFirst;
+  private final State[] states;
+
+  FlashAttention(AttentionProblem problem, Map<String, Span> tensors, Workers workers) {
+    this.problem = problem;
+    this.shape = problem.shape();
+    this.workers = problem.flops() < SERIAL_FLOPS ? workers.callerOnly() : workers;
+    q = Tensors.get(tensors, "q");
+    k = Tensors.get(tensors, "k");
+    v = Tensors.get(tensors, "v");
+    out = Tensors.get(tensors, "out");
+    lse = tensors.get("lse");
+    headDim = shape.headDim();
+    headDimV = shape.headDimV();
+    paddedKeys = roundUp(shape.seqlenK(), STRIP);
+    paddedHeadDimV = roundUp(headDimV, STRIP);
+    int headsKv = shape.batch() * shape.headsKv();
+    kStrips = new float[headsKv][paddedKeys * headDim];
+    vStrips = new float[headsKv][paddedKeys * paddedHeadDimV];
+    wildValues = new boolean[headsKv][shape.seqlenK()];
+    rowsPerUnit = rowsPerUnit(shape);
+    units = shape.batch() * shape.headsQ() * shape.seqlenQ() / rowsPerUnit;
+    states = Stream.generate(State::new).limit(this.workers.count()).toArray(State[]::new);
+    heaviestFirst = heaviestFirst();
+  }
+
+  /**
+   * Query rows that are cut into blocks together. The query heads of a group lie one after another
+   * and read the same keys, so heads with few queries share a block.
+   */
+  private static int rowsPerUnit(AttentionShape shape) {
+    return shape.seqlenQ() >= PANEL ? shape.seqlenQ() : shape.seqlenQ() * shape.groupSize();
+  }
+
+  /** Memory beyond inputs and outputs, bytes: linear in the sequence lengths. */
+  static long scratchBytes(AttentionShape shape, int workers) {
+    long paddedKeys = roundUp(shape.seqlenK(), STRIP);
+    long paddedHeadDimV = roundUp(shape.headDimV(), STRIP);
+    long packed = paddedKeys * (shape.headDim() + paddedHeadDimV) * Float.BYTES + shape.seqlenK();
+    long order = (long) Math.ceilDiv(rowsPerUnit(shape), PANEL) * Integer.BYTES;
+    long state =
+        (shape.headDim() + BLOCK_N + CHUNK + paddedHeadDimV + State.VECTORS) * PANEL * Float.BYTES
+            + 2L * PANEL * Integer.BYTES;
+    return shape.batch() * shape.headsKv() * packed + order + workers * state;
+  }
+
+  /** Elements of the longest array, that of one head's packed keys or values. */
+  static long longestArray(AttentionShape shape) {
+    long paddedKeys = roundUp(shape.seqlenK(), STRIP);
+    return paddedKeys * Math.max(shape.headDim(), roundUp(shape.headDimV(), STRIP));
+  }
+
+  @Override
+  public long scratchBytes() {
+    return scratchBytes(shape, states.length);
+  }
+
+  /** Tiles that the last run computed. */
+  long tilesOfLastRun() {
+    return Stream.of(states).mapToLong(state -> state.tiles).sum();
+  }
+
+  @Override
+  public void run() {
+    for (State state : states) {
+      state.tiles = 0;
+    }
+    int packs = Math.ceilDiv(shape.seqlenK(), PACK_KEYS);
+    workers.run(
+        kStrips.length * packs, (worker, task) -> pack(task / packs, task % packs * PACK_KEYS));
+    workers.run(
+        units * heaviestFirst.length,
+        (worker, task) -> attend(states[worker], task % units, heaviestFirst[task / units]));
+  }
+
+  /** Query blocks of a unit by falling number of keys, so that no long task starts last. */
+  private int[] heaviestFirst() {
+    int blocks = Math.ceilDiv(rowsPerUnit, PANEL);
+    State state = states[0];
+    int[] keys = IntStream.range(0, blocks).map(block -> state.bind(0, block)).toArray();
+    return IntStream.range(0, blocks)
+        .boxed()
+        .sorted(Comparator.comparingInt(block -> -keys[block]))
+        .mapToInt(Integer::intValue)
+        .toArray();
+  }
+
+  private void pack(int headKv, int firstKey) {
+    int keys = Math.min(PACK_KEYS, shape.seqlenK() - firstKey);
+    int firstRow = headKv * shape.seqlenK() + firstKey;
+    Packing.rowsToStrips(
+        k.array(),
+        k.offset() + firstRow * headDim,
+        headDim,
+        keys,
+        headDim,
+        kStrips[headKv],
+        firstKey * headDim);
+    for (int j = 0; j < keys; j++) {
+      int row = v.offset() + (firstRow + j) * headDimV;
+      int key = firstKey + j;
+      boolean wild = !Packing.isFinite(v.array(), row, headDimV);
+      wildValues[headKv][key] = wild;
+      float[] values = wild ? new float[headDimV] : v.array();
+      Packing.rowToStripColumn(values, wild ? 0 : row, headDimV, vStrips[headKv], paddedKeys, key);
+    }
+  }
+
+  private void attend(State state, int unit, int block) {
+    state.bind(unit, block);
+    Packing.rowsToPanel(
+        q.array(),
+        q.offset() + state.firstRow * headDim,
+        headDim,
+        state.rows,
+        headDim,
+        problem.softmaxScale(),
+        state.qPanel,
+        0);
+    int headKv = shape.kvHead(state.firstRow / shape.seqlenQ());
+    for (int tile = state.beginKey; tile < state.endKey; tile += BLOCK_N) {
+      int keys = Math.min(BLOCK_N, roundUp(state.endKey - tile, STRIP));
+      state.tiles++;
+      for (int j = 0; j < keys; j += STRIP) {
+        MicroKernel.multiply(
+            kStrips[headKv],
+            (tile + j) * headDim,
+            state.qPanel,
+            0,
+            state.width,
+            headDim,
+            state.scores,
+            j * PANEL,
+            PANEL);
+      }
+      state.hide(tile, keys);
+      state.softmax(keys);
+      for (int e = 0; e < paddedHeadDimV; e += CHUNK) {
+        int dims = Math.min(CHUNK, paddedHeadDimV - e);
+        for (int d = 0; d < dims; d += STRIP) {
+          MicroKernel.multiply(
+              vStrips[headKv],
+              (e + d) * paddedKeys + tile * STRIP,
+              state.scores,
+              0,
+              state.width,
+              keys,
+              state.product,
+              d * PANEL,
+              PANEL);
+        }
+        state.accumulate(e, dims);
+      }
+      addWildValues(state, headKv, tile, keys);
+    }
+    finish(state);
+  }
+
+  /**
+   * Adds the value rows that hold a NaN or an infinity to the queries that see them, and to no
+   * other: as part of the product, their 0 weight for a hidden query would be NaN.
+   */
+  private void addWildValues(State state, int headKv, int tile, int keys) {
+    int end = Math.min(tile + keys, shape.seqlenK());
+    for (int key = tile; key < end; key++) {
+      if (!wildValues[headKv][key]) {
+        continue;
+      }
+      int row = v.offset() + (headKv * shape.seqlenK() + key) * headDimV;
+      for (int lane = 0; lane < state.rows; lane++) {
+        if (key >= state.first[lane] && key < state.end[lane]) {
+          float p = state.scores[(key - tile) * PANEL + lane];
+          for (int e = 0; e < headDimV; e++) {
+            state.acc[e * PANEL + lane] += p * v.array()[row + e];
+          }
+        }
+      }
+    }
+  }
+
+  private void finish(State state) {
+    for (int lane = 0; lane < state.rows; lane++) {
+      int row = state.firstRow + lane;
+      float l = state.l[lane];
+      boolean empty = l == 0;
+      float inverse = 1 / l;
+      int to = out.offset() + row * headDimV;
+      for (int e = 0; e < headDimV; e++) {
+        out.array()[to + e] = empty ? 0 : state.acc[e * PANEL + lane] * inverse;
+      }
+      if (lse != null) {
+        lse.array()[lse.offset() + row] = (float) (state.m[lane] + Math.log(l));
+      }
+    }
+  }
+
+  /** What one worker needs for one query block: a row of {@link Lanes#PANEL} lanes per quantity. */
+  private final class State {
+    /** Rows in the arrays below from m on. */
+    static final int VECTORS = 9;
+
+    final float[] qPanel = new float[headDim * PANEL];
+    final float[] scores = new float[BLOCK_N * PANEL];
+    final float[] product = new float[CHUNK * PANEL];
+    final float[] acc = new float[paddedHeadDimV * PANEL];
+    final float[] m = new float[PANEL];
+    final float[] l = new float[PANEL];
+    final float[] alpha = new float[2 * PANEL]; // a second row because exp takes rows in pairs
+    final float[] reference = new float[PANEL];
+    final float[] sum = new float[PANEL];
+    final float[] zeros = new float[PANEL];
+    final float[] firstInTile = new float[PANEL];
+    final float[] endInTile = new float[PANEL];
+    final int[] first = new int[PANEL];
+    final int[] end = new int[PANEL];
+    int firstRow;
+    int rows;
+    int width;
+    int beginKey;
+    int endKey;
+    int maxFirst;
+    int minEnd;
+    long tiles;
+
+    /** Turns to a query block; returns how many keys it has to look at. */
+    int bind(int unit, int block) {
+      firstRow = unit * rowsPerUnit + block * PANEL;
+      rows = Math.min(PANEL, rowsPerUnit - block * PANEL);
+      width = Lanes.tileWidth(rows);
+      BandMask mask = problem.mask();
+      int minFirst = shape.seqlenK();
+      maxFirst = 0;
+      minEnd = shape.seqlenK();
+      endKey = 0;
+      for (int lane = 0; lane < PANEL; lane++) {
+        // Lanes past the last row repeat it, so that they ask for no key that nobody needs.
+        int i = (firstRow + Math.min(lane, rows - 1)) % shape.seqlenQ();
+        first[lane] = mask.firstKey(i, shape);
+        end[lane] = mask.endKey(i, shape);
+        if (first[lane] < end[lane]) {
+          minFirst = Math.min(minFirst, first[lane]);
+          endKey = Math.max(endKey, end[lane]);
+        }
+        maxFirst = Math.max(maxFirst, first[lane]);
+        minEnd = Math.min(minEnd, end[lane]);
+      }
+      beginKey = minFirst - minFirst % STRIP;
+      Arrays.fill(m, Float.NEGATIVE_INFINITY);
+      Arrays.fill(l, 0);
+      Arrays.fill(acc, 0);
+      return Math.max(0, endKey - beginKey);
+    }
+
+    /** Sets scores of hidden pairs to -inf; a tile that every query sees whole costs nothing. */
+    void hide(int tile, int keys) {
+      if (tile >= maxFirst && tile + keys <= minEnd) {
+        return;
+      }
+      for (int lane = 0; lane < PANEL; lane++) {
+        // Relative to the tile the positions are small, so fp32 holds them exactly.
+        firstInTile[lane] = Math.clamp((long) first[lane] - tile, 0, keys);
+        endInTile[lane] = Math.clamp((long) end[lane] - tile, 0, keys);
+      }
+      int headRows = Math.clamp((long) maxFirst - tile, 0, keys);
+      int tailRow = Math.clamp((long) minEnd - tile, headRows, keys);
+      for (int c = 0; c < width; c += LANES) {
+        hideRows(c, 0, headRows);
+        hideRows(c, tailRow, keys);
+      }
+    }
+
+    private void hideRows(int c, int from, int to) {
+      FloatVector visibleFrom = load(firstInTile, c);
+      FloatVector visibleTo = load(endInTile, c);
+      for (int j = from; j < to; j++) {
+        FloatVector key = broadcast(j);
+        FloatVector shown = load(scores, c + j * PANEL);
+        shown
+            .blend(
+                Float.NEGATIVE_INFINITY,
+                key.compare(VectorOperators.LT, visibleFrom)
+                    .or(key.compare(VectorOperators.GE, visibleTo)))
+            .intoArray(scores, c + j * PANEL);
+      }
+    }
+
+    /** Turns the tile's scores into P^T and brings m, l and alpha up to date. */
+    void softmax(int keys) {
+      for (int c = 0; c < width; c += LANES) {
+        maximum(c, keys);
+      }
+      for (int c = 0; c < width; c += LANES) {
+        Exp.expAndSum(alpha, c, 2, zeros, sum, c);
+        Exp.expAndSum(scores, c, keys, reference, sum, c);
+        load(l, c).fma(load(alpha, c), load(sum, c)).intoArray(l, c);
+      }
+    }
+
+    /**
+     * Updates m. Compares and blends: NaN never becomes the maximum, it reaches l and O through
+     * exp. Where m is still -inf, 0 is subtracted in its place, for -inf - -inf would be NaN.
+     */
+    private void maximum(int c, int keys) {
+      FloatVector even = broadcast(Float.NEGATIVE_INFINITY);
+      FloatVector odd = even;
+      for (int j = 0; j < keys; j += 2) {
+        FloatVector x = load(scores, c + j * PANEL);
+        even = even.blend(x, x.compare(VectorOperators.GT, even));
+        FloatVector y = load(scores, c + j * PANEL + PANEL);
+        odd = odd.blend(y, y.compare(VectorOperators.GT, odd));
+      }
+      FloatVector before = load(m, c);
+      FloatVector now = even.blend(odd, odd.compare(VectorOperators.GT, even));
+      now = now.blend(before, before.compare(VectorOperators.GT, now));
+      now.intoArray(m, c);
+      FloatVector finite = now.blend(0, now.compare(VectorOperators.EQ, Float.NEGATIVE_INFINITY));
+      finite.intoArray(reference, c);
+      before.sub(finite).intoArray(alpha, c);
+    }
+
+    /** {@code acc = alpha * acc + product} for some rows of O^T. */
+    void accumulate(int fromRow, int dims) {
+      for (int c = 0; c < width; c += LANES) {
+        FloatVector a = load(alpha, c);
+        for (int d = 0; d < dims; d++) {
+          int at = c + (fromRow + d) * PANEL;
+          load(acc, at).fma(a, load(product, c + d * PANEL)).intoArray(acc, at);
+        }
+      }
+    }
+  }
+}

@@ -1,0 +1,48 @@
+package dev.heddle.vector;
+
+import dev.heddle.core.AttentionProblem;
+import dev.heddle.core.AttentionShape;
+import dev.heddle.core.HostSession;
+import dev.heddle.core.HostSession.Span;
+import java.util.List;
+import java.util.Map;
+
+/**
+ * {@code attention_staged}: the three stages one after another, the scores {@code [B, H_Q,
+ * SEQLEN_Q, SEQLEN_K]} in memory between them.
+ */
+final class StagedAttention implements HostSession.Kernel {
+  private final List<HostSession.Kernel> stages;
+  private final long scoresBytes;
+
+  StagedAttention(AttentionProblem problem, Map<String, Span> tensors, Workers workers) {
+    AttentionShape shape = problem.shape();
+    int length = Math.toIntExact(shape.scores().elements());
+    Span scores = new Span(new float[length], 0, length);
+    scoresBytes = (long) length * Float.BYTES;
+    stages =
+        List.of(
+            new ScoresStage(
+                shape, Tensors.get(tensors, "q"), Tensors.get(tensors, "k"), scores, workers),
+            new SoftmaxStage(problem, scores, scores, tensors.get("lse"), workers),
+            new ValuesStage(
+                problem, scores, Tensors.get(tensors, "v"), Tensors.get(tensors, "out"), workers));
+  }
+
+  static long scratchBytes(AttentionShape shape, int workers) {
+    return shape.scores().elements() * Float.BYTES
+        + ScoresStage.scratchBytes(shape, workers)
+        + SoftmaxStage.scratchBytes(shape, workers)
+        + ValuesStage.scratchBytes(shape, workers);
+  }
+
+  @Override
+  public void run() {
+    stages.forEach(HostSession.Kernel::run);
+  }
+
+  @Override
+  public long scratchBytes() {
+    return scoresBytes + stages.stream().mapToLong(HostSession.Kernel::scratchBytes).sum();
+  }
+}
