@@ -139,9 +139,9 @@ FORCE_INLINE float reduce_row(const int largest, const float value, __local floa
 }
 
 // Works in place too: a work-item only ever writes elements that it alone reads.
-__attribute__((reqd_work_group_size(SOFTMAX_THREADS, 1, 1))) __kernel void
-attention_softmax_staged(const __global float *scores, __global float *probabilities,
-                         __global float *lse, const attention_args args) {
+__attribute__((reqd_work_group_size(SOFTMAX_THREADS, 1, 1))) __kernel void attention_softmax_staged(
+    const __global float *scores, __global float *probabilities, __global float *lse,
+    const attention_args args) {
   __local float partial[SOFTMAX_THREADS];
   const int t = (int)get_local_id(0);
   const int i = (int)get_group_id(0);

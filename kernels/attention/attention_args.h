@@ -44,10 +44,10 @@ typedef char attention_args_layout[sizeof(attention_args) == ATTENTION_ARGS_BYTE
 // Log-sum-exp of a row from its largest score m, in units of log2, and its sum of weights l. Rounding
 // SCORE_SCALE shifts m by a part in 2^24, which for a large m is more than all other errors: what was
 // rounded away comes back here. (Where softmax_scale is 0, m is 0.)
-#define SCORE_SCALE_ERROR(args)                                \
+#define SCORE_SCALE_ERROR(args)                                  \
   (fma(fabs((args).softmax_scale), LOG2_E, -SCORE_SCALE(args)) + \
    fabs((args).softmax_scale) * LOG2_E_LOW)
 #define LOG_SUM_EXP(args, m, l) \
-  fma(m, LN_2, ACCURATE_LOG(l) + (m) * LN_2 * (SCORE_SCALE_ERROR(args) / SCORE_SCALE(args)))
+  fma(m, LN_2, ACCURATE_LOG(l) + (m)*LN_2 * (SCORE_SCALE_ERROR(args) / SCORE_SCALE(args)))
 
 #endif

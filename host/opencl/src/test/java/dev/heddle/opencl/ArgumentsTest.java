@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionShape;
 import dev.heddle.core.Chain;
+import dev.heddle.core.DType;
 import dev.heddle.core.Device;
 import dev.heddle.core.HostTensor;
 import dev.heddle.core.KernelBuildException;
@@ -18,7 +19,6 @@ import dev.heddle.core.Session;
 import dev.heddle.core.Shape;
 import dev.heddle.core.TensorSpec;
 import dev.heddle.core.UnsupportedProblemException;
-import dev.heddle.core.DType;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -38,33 +38,42 @@ class ArgumentsTest {
   Stream<DynamicTest> aKernelThatDisagreesIsNamed() {
     return Stream.of(
             new Mutation("argument renamed", "attention_flash.cl", "restrict v,", "restrict w,"),
-            new Mutation("argument added", "attention_flash.cl", "restrict v,",
+            new Mutation(
+                "argument added",
+                "attention_flash.cl",
+                "restrict v,",
                 "restrict v, const __global float *extra,"),
-            new Mutation("argument lost", "attention_flash.cl", "__global float *restrict lse,", ""),
-            new Mutation("another element type", "attention_flash.cl",
-                "const __global float *restrict v,", "const __global int *restrict v,"),
-            new Mutation("member renamed", "attention_args.h", "int mask_left; ", "int mask_leften;"),
+            new Mutation(
+                "argument lost", "attention_flash.cl", "__global float *restrict lse,", ""),
+            new Mutation(
+                "another element type",
+                "attention_flash.cl",
+                "const __global float *restrict v,",
+                "const __global int *restrict v,"),
+            new Mutation(
+                "member renamed", "attention_args.h", "int mask_left; ", "int mask_leften;"),
             new Mutation("member added", "attention_args.h", "int batch; ", "int batch; int more;"))
-        .map(
-            mutation ->
-                DynamicTest.dynamicTest(
-                    mutation.name(),
-                    () -> {
-                      // A kernel whose text uses what was renamed does not compile either way: the
-                      // body goes, the signature stays.
-                      OpenClBackend backend = new OpenClBackend(withoutBody(mutation), true);
-                      assertThatThrownBy(() -> prepare(backend))
-                          .isInstanceOf(IllegalStateException.class)
-                          .hasMessageMatching("(?s).*(attention_flash|attention_args).*");
-                      assertThat(backend.liveObjects().total()).isZero();
-                    }));
+        .map(mutation ->
+            DynamicTest.dynamicTest(
+                mutation.name(),
+                () -> {
+                  // A kernel whose text uses what was renamed does not compile either way: the
+                  // body goes, the signature stays.
+                  OpenClBackend backend = new OpenClBackend(withoutBody(mutation), true);
+                  assertThatThrownBy(() -> prepare(backend))
+                      .isInstanceOf(IllegalStateException.class)
+                      .hasMessageMatching("(?s).*(attention_flash|attention_args).*");
+                  assertThat(backend.liveObjects().total()).isZero();
+                }));
   }
 
   @Test
   void aStructOfAnotherSizeStopsTheBuild() {
     OpenClBackend backend =
         new OpenClBackend(
-            new Mutation("packed by the compiler alone", "attention_args.h",
+            new Mutation(
+                    "packed by the compiler alone",
+                    "attention_args.h",
                     "typedef char attention_args_layout[sizeof(attention_args)",
                     "typedef char attention_args_layout[1 + sizeof(attention_args)")
                 .files(),
@@ -77,7 +86,8 @@ class ArgumentsTest {
   void aKernelThatDoesNotCompileShowsLogFileAndLine() {
     OpenClBackend backend =
         new OpenClBackend(
-            new Mutation("typing error", "local_tiles.h", "const int thread =", "const imt thread =")
+            new Mutation(
+                    "typing error", "local_tiles.h", "const int thread =", "const imt thread =")
                 .files(),
             true);
     assertThatThrownBy(() -> prepare(backend))
@@ -124,8 +134,7 @@ class ArgumentsTest {
       var launchable = (OpenClSession.Launchable) session.prepare(wide, plan, tensors);
       assertThat(launchable.localBytes()).isEqualTo(backend.recipe(wide, plan).localBytes());
     }
-    AttentionProblem huge =
-        AttentionProblem.of(new AttentionShape(1, 1, 1, 64, 64, 1 << 20, 8));
+    AttentionProblem huge = AttentionProblem.of(new AttentionShape(1, 1, 1, 64, 64, 1 << 20, 8));
     assertThat(backend.refusal(device, huge, Plan.of("flash")).orElseThrow().limit())
         .isEqualTo("localMemoryBytes");
   }

@@ -27,8 +27,8 @@ import java.util.Map;
 import java.util.function.Function;
 
 /**
- * Runs every kernel on small problems under Oclgrind, in a JVM of its own: the simulator can't share
- * a process with other OpenCL drivers. What it finds, it prints; a line per verdict follows.
+ * Runs every kernel on small problems under Oclgrind, in a JVM of its own: the simulator can't
+ * share a process with other OpenCL drivers. What it finds, it prints; a line per verdict follows.
  *
  * <p>Without guard bands, so that the simulator sees where each tensor ends.
  */
@@ -42,7 +42,9 @@ final class OclgrindRun {
   public static void main(String[] args) {
     boolean faulty = args.length == 4;
     Function<String, String> files =
-        faulty ? new Mutation("planted", args[0], args[1], args[2]).files() : KernelSource.RESOURCES;
+        faulty
+            ? new Mutation("planted", args[0], args[1], args[2]).files()
+            : KernelSource.RESOURCES;
     OpenClBackend backend = new OpenClBackend(files, false);
     Device device =
         ((Probe.Available) backend.probe())
@@ -62,7 +64,7 @@ final class OclgrindRun {
 
   private static List<Operation> operations() {
     AttentionProblem ragged =
-        AttentionProblem.of(new AttentionShape(1, 2, 1, 19, 21, 9, 5))
+        AttentionProblem.of(new AttentionShape(1, 2, 1, 19, 37, 9, 5))
             .withMask(new BandMask(7, 2, BandMask.Alignment.BOTTOM_RIGHT));
     List<Operation> operations =
         new ArrayList<>(
