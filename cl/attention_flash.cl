@@ -59,7 +59,7 @@
 #define ROWS_EACH (BLOCK_M / THREADS_M)                          // query rows of a work-item
 #define KEYS_EACH (BLOCK_N / THREADS_N)                          // its keys of a tile
 #define COLUMNS_EACH ((HEAD_DIM_V + THREADS_N - 1) / THREADS_N)  // its columns of the output
-#define Q_STRIDE (HEAD_DIM + 1)                                  // odd: rows start in different banks
+#define Q_STRIDE (HEAD_DIM + 1)  // odd: rows start in different banks
 #define K_STRIDE (BLOCK_N + 1)
 #define P_STRIDE (BLOCK_N + 1)
 #define V_STRIDE (COLUMNS_EACH * THREADS_N)
@@ -199,7 +199,7 @@ __attribute__((reqd_work_group_size(THREADS_N, THREADS_M, 1))) __kernel void att
       }
     }
     if (lse && tx == 0) {
-      lse[q_row0 + row] = any_visible ? fma(m_i[r], LN_2, log(l)) : -INFINITY;
+      lse[q_row0 + row] = any_visible ? LOG_SUM_EXP(args, m_i[r], l) : -INFINITY;
     }
   }
 }

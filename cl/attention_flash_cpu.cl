@@ -71,9 +71,9 @@
 
 // Scores of n_keys keys from k_tile on. With `masked`, keys are checked row by row: `key` is the
 // index of the tile's first key. m_tile collects the largest score of each row.
-FORCE_INLINE void score_tile(const int masked, const __global float *restrict k_tile, const int key,
-                       const int n_keys, const float16 *q_t, const int16 *first_key,
-                       const int16 *end_key, float16 *s_t, float16 *m_tile) {
+FORCE_INLINE void score_tile(const int masked, const __global float *k_tile, const int key,
+                             const int n_keys, const float16 *q_t, const int16 *first_key,
+                             const int16 *end_key, float16 *s_t, float16 *m_tile) {
   for (int j = 0; j < n_keys; j += UNROLL_K) {
     float16 s[UNROLL_K][VECTORS];
     const __global float *k_row[UNROLL_K];
@@ -120,10 +120,10 @@ FORCE_INLINE void score_tile(const int masked, const __global float *restrict k_
 
 // Columns d to d + UNROLL_D of the output. With `masked`, a hidden key adds nothing even where its
 // value is NaN or infinite, which a weight of 0 would turn into NaN.
-FORCE_INLINE void accumulate_columns(const int masked, const int d, const __global float *restrict v_tile,
-                               const int key, const int n_keys, const float16 *p_t,
-                               const float16 *alpha, const int16 *first_key, const int16 *end_key,
-                               float16 *acc) {
+FORCE_INLINE void accumulate_columns(const int masked, const int d, const __global float *v_tile,
+                                     const int key, const int n_keys, const float16 *p_t,
+                                     const float16 *alpha, const int16 *first_key,
+                                     const int16 *end_key, float16 *acc) {
   float16 o[UNROLL_D][VECTORS];
 #pragma unroll
   for (int a = 0; a < UNROLL_D; a++) {
@@ -139,8 +139,7 @@ FORCE_INLINE void accumulate_columns(const int masked, const int d, const __glob
 #pragma unroll
       for (int c = 0; c < VECTORS; c++) {
         const float16 sum = fma(v_a, p_t[j * VECTORS + c], o[a][c]);
-        o[a][c] =
-            masked ? select(o[a][c], sum, j_key >= first_key[c] & j_key < end_key[c]) : sum;
+        o[a][c] = masked ? select(o[a][c], sum, j_key >= first_key[c] & j_key < end_key[c]) : sum;
       }
     }
   }
@@ -153,11 +152,11 @@ FORCE_INLINE void accumulate_columns(const int masked, const int d, const __glob
 
 // ---- one key tile --------------------------------------------------------------------------------
 
-FORCE_INLINE void attend_tile(const int masked, const __global float *restrict k_tile,
-                              const __global float *restrict v_tile, const int key,
-                              const int n_keys, const float scale, const float16 *q_t,
-                              const int16 *first_key, const int16 *end_key, float16 *s_t,
-                              float16 *acc, float16 *m_i, float16 *l_i) {
+FORCE_INLINE void attend_tile(const int masked, const __global float *k_tile,
+                              const __global float *v_tile, const int key, const int n_keys,
+                              const float scale, const float16 *q_t, const int16 *first_key,
+                              const int16 *end_key, float16 *s_t, float16 *acc, float16 *m_i,
+                              float16 *l_i) {
   float16 m_tile[VECTORS], m_safe[VECTORS], alpha[VECTORS], l_tile[VECTORS];
   for (int c = 0; c < VECTORS; c++) m_tile[c] = -INFINITY;
   score_tile(masked, k_tile, key, n_keys, q_t, first_key, end_key, s_t, m_tile);
@@ -260,7 +259,7 @@ __attribute__((reqd_work_group_size(1, 1, 1))) __kernel void attention_flash_cpu
       out[(size_t)r * HEAD_DIM_V + d] = ((float *)acc)[d * BLOCK_M + r] * l_inverse;
     }
     if (lse) {
-      lse[q_row0 + r] = any_visible ? fma(((float *)m_i)[r], LN_2, log(l)) : -INFINITY;
+      lse[q_row0 + r] = any_visible ? LOG_SUM_EXP(args, ((float *)m_i)[r], l) : -INFINITY;
     }
   }
 }

@@ -75,7 +75,7 @@ __kernel void attention_softmax_naive(const __global float *scores, __global flo
     const int visible = j >= first_key && j < end_key;
     probabilities[j] = visible ? exp(fma(args.softmax_scale, scores[j], -m)) / l : 0.0f;
   }
-  if (lse) lse[q_row] = first_key < end_key ? m + log(l) : -INFINITY;
+  if (lse) lse[q_row] = first_key < end_key ? m + ACCURATE_LOG(l) : -INFINITY;
 }
 
 // ---- values --------------------------------------------------------------------------------------

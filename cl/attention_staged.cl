@@ -139,9 +139,9 @@ FORCE_INLINE float reduce_row(const int largest, const float value, __local floa
 }
 
 // Works in place too: a work-item only ever writes elements that it alone reads.
-__attribute__((reqd_work_group_size(SOFTMAX_THREADS, 1, 1))) __kernel void
-attention_softmax_staged(const __global float *scores, __global float *probabilities,
-                         __global float *lse, const attention_args args) {
+__attribute__((reqd_work_group_size(SOFTMAX_THREADS, 1, 1))) __kernel void attention_softmax_staged(
+    const __global float *scores, __global float *probabilities, __global float *lse,
+    const attention_args args) {
   __local float partial[SOFTMAX_THREADS];
   const int t = (int)get_local_id(0);
   const int i = (int)get_group_id(0);
@@ -172,7 +172,7 @@ attention_softmax_staged(const __global float *scores, __global float *probabili
   if (first_key < end_key) {
     for (int j = t; j < args.seqlen_k; j += SOFTMAX_THREADS) probabilities[j] /= l_i;
   }
-  if (lse && t == 0) lse[q_row] = first_key < end_key ? m_i + log(l_i) : -INFINITY;
+  if (lse && t == 0) lse[q_row] = first_key < end_key ? m_i + ACCURATE_LOG(l_i) : -INFINITY;
 }
 
 // ---- values --------------------------------------------------------------------------------------

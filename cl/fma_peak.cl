@@ -10,10 +10,12 @@
 // Limits: none.
 
 #ifndef LANES
-#define LANES 16  // {1,16} lanes of a chain: 16 for a processor's vector unit, 1 for a work-item of a GPU
+#define LANES \
+  16  // {1,16} lanes of a chain: 16 for a processor's vector unit, 1 for a work-item of a GPU
 #endif
 #ifndef CHAINS
-#define CHAINS 16  // {8,16} chains, at least the latency of a multiply-add times those begun per cycle
+#define CHAINS \
+  16  // {8,16} chains, at least the latency of a multiply-add times those begun per cycle
 #endif
 
 #include "peak_args.h"

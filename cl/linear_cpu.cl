@@ -76,7 +76,7 @@ FORCE_INLINE void load_panel(const __global float *weight, const size_t stride, 
 
 // Rows from the block's row i on; past the last of `rows` rows, that row is read again and its sums
 // are not stored.
-FORCE_INLINE void multiply_rows(const __global float *restrict x, const size_t stride, const int i,
+FORCE_INLINE void multiply_rows(const __global float *x, const size_t stride, const int i,
                                 const int rows, const int depth, const float16 *panel,
                                 float16 *acc) {
   float16 sum[UNROLL_M][VECTORS];

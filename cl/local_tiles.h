@@ -14,8 +14,8 @@
 // ended: only rows_left rows and columns_left columns of it remain. No barrier.
 FORCE_INLINE void load_tile(const int tile_rows, const int tile_columns, __local float *tile,
                             const int tile_stride, const __global float *source,
-                            const size_t source_stride, const int rows_left,
-                            const int columns_left, const float factor) {
+                            const size_t source_stride, const int rows_left, const int columns_left,
+                            const float factor) {
   const int thread = (int)(get_local_id(1) * THREADS_N + get_local_id(0));
   for (int e = thread; e < tile_rows * tile_columns; e += THREADS_M * THREADS_N) {
     const int row = e / tile_columns;
@@ -36,16 +36,15 @@ FORCE_INLINE void load_tile_transposed(const int tile_rows, const int tile_colum
     const int row = e / tile_columns;
     const int column = e % tile_columns;
     const int inside = row < rows_left && column < columns_left;
-    tile[column * tile_stride + row] =
-        inside ? source[(size_t)row * source_stride + column] : 0.0f;
+    tile[column * tile_stride + row] = inside ? source[(size_t)row * source_stride + column] : 0.0f;
   }
 }
 
 // acc[r][c] += sum_x a[ty + r * THREADS_M][x] * b[x][tx + c * THREADS_N] over x < depth, with acc
 // [rows][columns] in registers. The caller has put a barrier between the loads and this.
 FORCE_INLINE void multiply_tiles(const int rows, const int columns, const int depth,
-                                 const __local float *a, const int a_stride,
-                                 const __local float *b, const int b_stride, float *acc) {
+                                 const __local float *a, const int a_stride, const __local float *b,
+                                 const int b_stride, float *acc) {
   const int tx = (int)get_local_id(0);
   const int ty = (int)get_local_id(1);
   for (int x = 0; x < depth; x++) {
@@ -64,8 +63,7 @@ FORCE_INLINE void multiply_tiles(const int rows, const int columns, const int de
 FORCE_INLINE void multiply_visible_tiles(const int rows, const int columns, const int depth,
                                          const __local float *a, const int a_stride,
                                          const __local float *b, const int b_stride, float *acc,
-                                         const int key, const int *first_key,
-                                         const int *end_key) {
+                                         const int key, const int *first_key, const int *end_key) {
   const int tx = (int)get_local_id(0);
   const int ty = (int)get_local_id(1);
   for (int x = 0; x < depth; x++) {

@@ -16,8 +16,8 @@ import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 
 /**
- * A struct that kernels take by value, as the header that they include lays it out: members in order,
- * each aligned to its own size.
+ * A struct that kernels take by value, as the header that they include lays it out: members in
+ * order, each aligned to its own size.
  *
  * @param name the type's name, such as {@code attention_args}
  * @param fields its members in order
@@ -67,8 +67,8 @@ record ArgumentStruct(String name, List<Field> fields) {
   }
 
   /**
-   * Size in bytes of each struct that a source declares, under the name of the macro that the header
-   * compares it with: {@code ATTENTION_ARGS_BYTES} for {@code attention_args}.
+   * Size in bytes of each struct that a source declares, under the name of the macro that the
+   * header compares it with: {@code ATTENTION_ARGS_BYTES} for {@code attention_args}.
    */
   static Map<String, Integer> sizes(KernelSource source) {
     Map<String, Integer> sizes = new TreeMap<>();

@@ -11,8 +11,8 @@ import org.jocl.cl_mem;
 
 /**
  * Binds arguments by name. Names, types and address spaces come from the compiled kernel itself
- * ({@code clGetKernelArgInfo}), members of a struct from the header that it includes, so a kernel and
- * a host that disagree stop here and nowhere later.
+ * ({@code clGetKernelArgInfo}), members of a struct from the header that it includes, so a kernel
+ * and a host that disagree stop here and nowhere later.
  *
  * @param kernel the kernel's name
  * @param arguments its arguments in order

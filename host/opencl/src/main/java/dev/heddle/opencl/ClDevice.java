@@ -17,18 +17,18 @@ record ClDevice(
     Device device, cl_platform_id platform, cl_device_id id, String platformName, int alignment) {
 
   /**
-   * Whether events carry the time that kernels took. Mesa's rusticl on llvmpipe stamps the moment in
-   * which it accepted the kernel: start and end lie 1 ns apart whatever runs.
+   * Whether events carry the time that kernels took. Mesa's rusticl on llvmpipe stamps the moment
+   * in which it accepted the kernel: start and end lie 1 ns apart whatever runs.
    */
   boolean hasClock() {
     return !isLlvmpipe();
   }
 
   /**
-   * Whether the processor-shaped kernels are meant for it: they do in the lanes of one work-item what
-   * others do with a work-group. llvmpipe is a processor that pretends to be a GPU, lays work-items
-   * across its lanes and does not finish compiling arrays of vectors that one work-item owns. A
-   * simulator executes any shape, and is there to check them all.
+   * Whether the processor-shaped kernels are meant for it: they do in the lanes of one work-item
+   * what others do with a work-group. llvmpipe is a processor that pretends to be a GPU, lays
+   * work-items across its lanes and does not finish compiling arrays of vectors that one work-item
+   * owns. A simulator executes any shape, and is there to check them all.
    */
   boolean runsProcessorKernels() {
     return device.emulated() || (device.kind() == Device.Kind.CPU && !isLlvmpipe());

@@ -65,8 +65,7 @@ final class DeviceBuffer implements DeviceTensor {
       if (guardBytes > 0) {
         middle = driver.createSubBuffer(allocation, guardBytes, payloadBytes());
         driver.fill(queue, allocation, new byte[] {GUARD}, 0, guardBytes);
-        driver.fill(
-            queue, allocation, new byte[] {GUARD}, guardBytes + payloadBytes(), guardBytes);
+        driver.fill(queue, allocation, new byte[] {GUARD}, guardBytes + payloadBytes(), guardBytes);
       }
     } catch (RuntimeException e) {
       if (middle != null) {

@@ -84,9 +84,7 @@ record Discovery(List<ClDevice> devices, Probe probe) {
         continue;
       }
       cl_device_id[] ids = new cl_device_id[count[0]];
-      check(
-          "clGetDeviceIDs",
-          CL.clGetDeviceIDs(platform, ALL_DEVICE_TYPES, ids.length, ids, null));
+      check("clGetDeviceIDs", CL.clGetDeviceIDs(platform, ALL_DEVICE_TYPES, ids.length, ids, null));
       for (cl_device_id id : ids) {
         devices.add(describe(backend, devices.size(), platform, name, id));
       }
@@ -131,8 +129,7 @@ record Discovery(List<ClDevice> devices, Probe probe) {
             kind,
             emulated,
             limits);
-    int alignmentBits =
-        Math.toIntExact(number(id, CL_DEVICE_MEM_BASE_ADDR_ALIGN, Sizeof.cl_uint));
+    int alignmentBits = Math.toIntExact(number(id, CL_DEVICE_MEM_BASE_ADDR_ALIGN, Sizeof.cl_uint));
     return new ClDevice(device, platform, id, platformName, Math.max(1, alignmentBits / 8));
   }
 
@@ -159,7 +156,9 @@ record Discovery(List<ClDevice> devices, Probe probe) {
     long[] size = new long[1];
     check("clGetPlatformInfo", CL.clGetPlatformInfo(platform, what, 0, null, size));
     byte[] bytes = new byte[(int) size[0]];
-    check("clGetPlatformInfo", CL.clGetPlatformInfo(platform, what, size[0], Pointer.to(bytes), null));
+    check(
+        "clGetPlatformInfo",
+        CL.clGetPlatformInfo(platform, what, size[0], Pointer.to(bytes), null));
     return Driver.text(bytes).strip();
   }
 

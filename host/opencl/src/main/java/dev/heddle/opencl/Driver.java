@@ -39,8 +39,8 @@ import org.jocl.cl_program;
 import org.jspecify.annotations.Nullable;
 
 /**
- * OpenCL's calls for one device: every code is checked and becomes a {@link DeviceException} with the
- * call's name, everything created is counted until it is released.
+ * OpenCL's calls for one device: every code is checked and becomes a {@link DeviceException} with
+ * the call's name, everything created is counted until it is released.
  */
 final class Driver {
 
@@ -122,8 +122,7 @@ final class Driver {
   void read(cl_command_queue queue, cl_mem memory, long offset, long bytes, Pointer target) {
     check(
         "clEnqueueReadBuffer",
-        CL.clEnqueueReadBuffer(
-            queue, memory, CL_TRUE, offset, bytes, target, 0, null, null));
+        CL.clEnqueueReadBuffer(queue, memory, CL_TRUE, offset, bytes, target, 0, null, null));
   }
 
   /**

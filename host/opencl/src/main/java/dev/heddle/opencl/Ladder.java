@@ -6,7 +6,6 @@ import dev.heddle.core.AttentionStage;
 import dev.heddle.core.HeadsTranspose;
 import dev.heddle.core.LinearProblem;
 import dev.heddle.core.Operation;
-import dev.heddle.core.Shape;
 import dev.heddle.opencl.Recipe.Launch;
 import java.util.List;
 import java.util.Map;
@@ -56,8 +55,7 @@ final class Ladder {
    *
    * @param tunables a value for every tunable of the rung's file
    */
-  static Recipe recipe(
-      Operation operation, String algorithm, SortedMap<String, Integer> tunables) {
+  static Recipe recipe(Operation operation, String algorithm, SortedMap<String, Integer> tunables) {
     String file = file(operation, algorithm);
     return switch (operation) {
       case AttentionProblem attention ->
@@ -163,8 +161,7 @@ final class Ladder {
     Map<String, String> tensors =
         switch (stage) {
           case SCORES -> same("q", "k", "scores");
-          case SOFTMAX ->
-              Map.of("scores", "scores", "probabilities", probabilities, "lse", "lse");
+          case SOFTMAX -> Map.of("scores", "scores", "probabilities", probabilities, "lse", "lse");
           case VALUES -> Map.of("probabilities", probabilities, "v", "v", "out", "out");
         };
     int columns = stage == AttentionStage.Stage.SCORES ? shape.seqlenK() : shape.headDimV();
@@ -236,9 +233,7 @@ final class Ladder {
                 groups(linear.outFeatures(), value(tunables, "BLOCK_N")),
                 groups(linear.rows(), value(tunables, "BLOCK_M")),
                 1L),
-            tiled
-                ? List.of(value(tunables, "THREADS_N"), value(tunables, "THREADS_M"), 1)
-                : ALONE,
+            tiled ? List.of(value(tunables, "THREADS_N"), value(tunables, "THREADS_M"), 1) : ALONE,
             same("x", "weight", "bias", "y"));
     return new Recipe(
         file,
@@ -284,8 +279,7 @@ final class Ladder {
   private static long productLocalBytes(SortedMap<String, Integer> tunables) {
     long blockK = value(tunables, "BLOCK_K");
     return 4
-        * (value(tunables, "BLOCK_M") * (blockK + 1)
-            + blockK * (value(tunables, "BLOCK_N") + 1L));
+        * (value(tunables, "BLOCK_M") * (blockK + 1) + blockK * (value(tunables, "BLOCK_N") + 1L));
   }
 
   private static List<Long> oneEach(long x, long y, long z) {

@@ -58,8 +58,14 @@ final class Limits {
         : Optional.of(
             new Refusal(
                 "allocationBytes",
-                tensor + " takes " + bytes + " bytes; " + device.name()
-                    + " allocates at most " + limit + " bytes (CL_DEVICE_MAX_MEM_ALLOC_SIZE)"));
+                tensor
+                    + " takes "
+                    + bytes
+                    + " bytes; "
+                    + device.name()
+                    + " allocates at most "
+                    + limit
+                    + " bytes (CL_DEVICE_MAX_MEM_ALLOC_SIZE)"));
   }
 
   /** Refuses more bytes than the device has in all. */
@@ -70,7 +76,13 @@ final class Limits {
         : Optional.of(
             new Refusal(
                 "deviceMemory",
-                what + " needs " + bytes + " bytes; " + device.name() + " has " + limit
+                what
+                    + " needs "
+                    + bytes
+                    + " bytes; "
+                    + device.name()
+                    + " has "
+                    + limit
                     + " bytes (CL_DEVICE_GLOBAL_MEM_SIZE)"));
   }
 
@@ -96,8 +108,8 @@ final class Limits {
     return value <= Integer.MAX_VALUE
         ? Optional.empty()
         : Optional.of(
-            new Refusal(limit, product + " = " + value + "; it must be at most "
-                + Integer.MAX_VALUE));
+            new Refusal(
+                limit, product + " = " + value + "; it must be at most " + Integer.MAX_VALUE));
   }
 
   private static Optional<Refusal> workGroup(Device device, Recipe recipe) {
@@ -107,8 +119,13 @@ final class Limits {
         : Optional.of(
             new Refusal(
                 "workGroupSize",
-                recipe.file() + " wants work-groups of " + recipe.largestGroup() + "; "
-                    + device.name() + " runs at most " + limit
+                recipe.file()
+                    + " wants work-groups of "
+                    + recipe.largestGroup()
+                    + "; "
+                    + device.name()
+                    + " runs at most "
+                    + limit
                     + " (CL_DEVICE_MAX_WORK_GROUP_SIZE)"));
   }
 
@@ -119,8 +136,14 @@ final class Limits {
         : Optional.of(
             new Refusal(
                 "localMemoryBytes",
-                recipe.file() + " needs " + recipe.localBytes() + " bytes of local memory; "
-                    + device.name() + " has " + limit + " (CL_DEVICE_LOCAL_MEM_SIZE)"));
+                recipe.file()
+                    + " needs "
+                    + recipe.localBytes()
+                    + " bytes of local memory; "
+                    + device.name()
+                    + " has "
+                    + limit
+                    + " (CL_DEVICE_LOCAL_MEM_SIZE)"));
   }
 
   /** Bytes that a payload takes with its guard bands. */

@@ -11,8 +11,7 @@ import java.util.regex.Pattern;
  * parentheses over macros and numbers, with C's precedences.
  */
 final class MacroExpression {
-  private static final Pattern TOKEN =
-      Pattern.compile("\\s*(\\w+|&&|\\|\\||[<>=!]=|[-+*/%<>()])");
+  private static final Pattern TOKEN = Pattern.compile("\\s*(\\w+|&&|\\|\\||[<>=!]=|[-+*/%<>()])");
 
   /** Operators by precedence, the loosest first; each level associates to the left. */
   private static final List<List<String>> LEVELS =

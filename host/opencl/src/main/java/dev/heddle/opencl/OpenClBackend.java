@@ -91,10 +91,8 @@ public final class OpenClBackend implements Backend {
         .violation(plan.tunables())
         .map(sentence -> new Refusal("tunables", sentence))
         .or(() -> Limits.dtype(operation))
-        .or(
-            () ->
-                Limits.refusal(
-                    device, operation, recipe(operation, plan), guardBytes(target(device))));
+        .or(() ->
+            Limits.refusal(device, operation, recipe(operation, plan), guardBytes(target(device))));
   }
 
   @Override
@@ -142,8 +140,8 @@ public final class OpenClBackend implements Backend {
     return discoverer.found().devices().stream()
         .filter(candidate -> candidate.device().equals(device))
         .findFirst()
-        .orElseThrow(
-            () -> new IllegalArgumentException(device.id() + " is no OpenCL device of this machine"));
+        .orElseThrow(() ->
+            new IllegalArgumentException(device.id() + " is no OpenCL device of this machine"));
   }
 
   /** Looks for devices once; nothing native is loaded before. */

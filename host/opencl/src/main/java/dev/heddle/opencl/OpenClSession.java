@@ -243,25 +243,23 @@ final class OpenClSession implements Session {
       Map<String, cl_mem> memory = new HashMap<>(operands);
       recipe
           .scratch()
-          .forEach(
-              (name, shape) -> {
-                DeviceBuffer tensor = buffer(new TensorSpec(name, shape, DType.FP32), closed -> {});
-                scratch.add(tensor);
-                memory.put(name, tensor.memory());
-              });
+          .forEach((name, shape) -> {
+            DeviceBuffer tensor = buffer(new TensorSpec(name, shape, DType.FP32), closed -> {});
+            scratch.add(tensor);
+            memory.put(name, tensor.memory());
+          });
       for (Recipe.Launch launch : recipe.launches()) {
         cl_kernel kernel = driver.createKernel(program, launch.kernel());
         kernels.add(kernel);
         Map<String, cl_mem> buffers = new TreeMap<>();
         launch
             .tensors()
-            .forEach(
-                (argument, tensor) -> {
-                  cl_mem bound = memory.get(tensor);
-                  if (bound != null) {
-                    buffers.put(argument, bound);
-                  }
-                });
+            .forEach((argument, tensor) -> {
+              cl_mem bound = memory.get(tensor);
+              if (bound != null) {
+                buffers.put(argument, bound);
+              }
+            });
         Arguments.of(driver, launch.kernel(), kernel)
             .bind(driver, kernel, source, buffers, recipe.optional(), recipe.args());
       }
@@ -270,8 +268,7 @@ final class OpenClSession implements Session {
     private void enqueue(List<cl_event> events) {
       for (int i = 0; i < kernels.size(); i++) {
         Recipe.Launch launch = recipe.launches().get(i);
-        events.add(
-            driver.enqueue(queue, kernels.get(i), launch.globalSize(), launch.localSize()));
+        events.add(driver.enqueue(queue, kernels.get(i), launch.globalSize(), launch.localSize()));
       }
     }
 

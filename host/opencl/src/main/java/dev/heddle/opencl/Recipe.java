@@ -35,7 +35,8 @@ record Recipe(
    * @param local work-items of a group along each axis
    * @param tensors for each buffer argument, the operation's or the scratch tensor behind it
    */
-  record Launch(String kernel, List<Long> groups, List<Integer> local, Map<String, String> tensors) {
+  record Launch(
+      String kernel, List<Long> groups, List<Integer> local, Map<String, String> tensors) {
 
     /** Work-items along each axis. */
     long[] globalSize() {

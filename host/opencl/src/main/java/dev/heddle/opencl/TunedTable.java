@@ -15,8 +15,8 @@ import java.util.TreeMap;
 
 /**
  * Best known tunables, by device family: {@code kernels/<operation>/tuned/<family>.json}. An entry
- * names a kernel file, up to which size it is meant, and its values; where several fit, the first one
- * that the device's limits allow is used, and the family's entries come before the default's.
+ * names a kernel file, up to which size it is meant, and its values; where several fit, the first
+ * one that the device's limits allow is used, and the family's entries come before the default's.
  */
 final class TunedTable {
   private static final List<String> OPERATIONS = List.of("attention", "linear");

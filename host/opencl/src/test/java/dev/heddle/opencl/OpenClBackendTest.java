@@ -6,7 +6,9 @@ import dev.heddle.core.Backend;
 import dev.heddle.reference.BackendContract;
 import org.junit.jupiter.api.AfterAll;
 
-/** The contract on every OpenCL device that is present, and nothing left behind at the end of it. */
+/**
+ * The contract on every OpenCL device that is present, and nothing left behind at the end of it.
+ */
 class OpenClBackendTest extends BackendContract {
   private static final OpenClBackend BACKEND = new OpenClBackend();
 

@@ -1,0 +1,118 @@
+package dev.heddle.opencl;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.concurrent.TimeUnit;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Assumptions;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** Every kernel under Oclgrind with its race, memory and initialisation checks on. */
+class OclgrindTest {
+  private static final String ICD = "liboclgrind-rt-icd.so";
+  private static final int TIMEOUT_MINUTES = 4;
+
+  @TempDir Path folder;
+
+  @Test
+  void noKernelRacesOrTouchesWhatItShouldNot() throws Exception {
+    List<String> output = run();
+    assertThat(verdicts(output)).hasSize(13).allMatch(line -> line.endsWith(" pass"));
+    assertThat(output).filteredOn(OclgrindTest::isFinding).isEmpty();
+  }
+
+  @Test
+  void aMissingBarrierIsReported() throws Exception {
+    List<String> output =
+        run(
+            "attention_flash.cl",
+            "    barrier(CLK_LOCAL_MEM_FENCE);\n  }\n\n  // ---- divide",
+            "  }\n\n  // ---- divide",
+            "flash");
+    assertThat(output).anyMatch(line -> line.contains("data race"));
+  }
+
+  @Test
+  void aMissingTailGuardIsReported() throws Exception {
+    List<String> output =
+        run(
+            "attention_naive.cl",
+            "if (d >= HEAD_DIM_V || i >= args.seqlen_q) return;",
+            "",
+            "naive");
+    assertThat(output).anyMatch(line -> line.contains("Invalid write"));
+  }
+
+  @Test
+  void aMissingInitialisationIsReported() throws Exception {
+    List<String> output = run("attention_naive.cl", "  float l = 0.0f;\n", "  float l;\n", "naive");
+    assertThat(output).anyMatch(line -> line.contains("Uninitialized"));
+  }
+
+  /** Lines in which the simulator names something wrong. */
+  private static boolean isFinding(String line) {
+    return Stream.of("data race", "Invalid ", "Uninitialized", "divergence", "Oclgrind - OpenCL")
+        .anyMatch(line::contains);
+  }
+
+  private static List<String> verdicts(List<String> output) {
+    return output.stream().filter(line -> line.startsWith(OclgrindRun.VERDICT)).toList();
+  }
+
+  private List<String> run(String... fault) throws IOException, InterruptedException {
+    Path library =
+        icd().orElseGet(() -> Assumptions.abort("Oclgrind (" + ICD + ") is not installed"));
+    Path vendors = Files.createDirectory(folder.resolve("vendors"));
+    Files.writeString(vendors.resolve("oclgrind.icd"), library + "\n");
+    Path log = folder.resolve("log");
+    List<String> command = new ArrayList<>();
+    command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
+    command.addAll(
+        List.of(
+            "--enable-native-access=ALL-UNNAMED",
+            "-cp",
+            System.getProperty("java.class.path"),
+            OclgrindRun.class.getName()));
+    command.addAll(List.of(fault));
+    ProcessBuilder builder =
+        new ProcessBuilder(command).redirectErrorStream(true).redirectOutput(log.toFile());
+    builder.environment().put("OCL_ICD_VENDORS", vendors.toString());
+    for (String check : List.of("DATA_RACES", "UNINITIALIZED", "CHECK_API")) {
+      builder.environment().put("OCLGRIND_" + check, "1");
+    }
+    // Optimised code holds freeze instructions, which Oclgrind's initialisation check does not
+    // know.
+    builder.environment().put("OCLGRIND_BUILD_OPTIONS", "-cl-opt-disable");
+    Process process = builder.start();
+    boolean ended = process.waitFor(TIMEOUT_MINUTES, TimeUnit.MINUTES);
+    process.destroyForcibly().waitFor();
+    List<String> output = Files.readAllLines(log, StandardCharsets.ISO_8859_1);
+    assertThat(ended).as("ended in time: %s", output).isTrue();
+    assertThat(process.exitValue()).as("exit code: %s", output).isZero();
+    return output;
+  }
+
+  /** Oclgrind's driver library, where systems put it. */
+  private static Optional<Path> icd() throws IOException {
+    for (String root : List.of("/usr/lib", "/usr/lib64", "/usr/local/lib", "/opt/oclgrind/lib")) {
+      if (Files.isDirectory(Path.of(root))) {
+        try (Stream<Path> found =
+            Files.find(Path.of(root), 3, (path, attributes) -> path.endsWith(ICD))) {
+          Optional<Path> first = found.findFirst();
+          if (first.isPresent()) {
+            return first;
+          }
+        }
+      }
+    }
+    return Optional.empty();
+  }
+}
