@@ -1,6 +1,5 @@
 package dev.heddle.core;
 
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashMap;
 import java.util.HashSet;
@@ -65,10 +64,9 @@ public abstract class HostSession implements Session {
   @Override
   public final DeviceTensor allocate(Shape shape, DType dtype) {
     Refusal.unlessFp32(dtype)
-        .ifPresent(
-            refusal -> {
-              throw new UnsupportedProblemException(refusal);
-            });
+        .ifPresent(refusal -> {
+          throw new UnsupportedProblemException(refusal);
+        });
     if (shape.elements() > MAX_PAYLOAD) {
       throw new UnsupportedProblemException(tooLong("a tensor", shape));
     }

@@ -53,7 +53,8 @@ public final class VectorBackend implements Backend {
           "the JVM was started without --add-modules " + MODULE,
           "start Java with --add-modules " + MODULE + ", or use the heddle launcher");
     }
-    Device device = HostSession.jvm(id(), "Java Vector API, " + Lanes.LANES * Float.SIZE + "-bit vectors");
+    Device device =
+        HostSession.jvm(id(), "Java Vector API, " + Lanes.LANES * Float.SIZE + "-bit vectors");
     return new Probe.Available(List.of(device), List.of());
   }
 
