@@ -10,6 +10,7 @@ import dev.heddle.core.Operation;
 import dev.heddle.core.Refusal;
 import dev.heddle.core.Shape;
 import dev.heddle.core.TensorSpec;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
