@@ -1,6 +1,5 @@
 package dev.heddle.core;
 
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashMap;
 import java.util.HashSet;
@@ -64,15 +63,30 @@ public abstract class HostSession implements Session {
 
   @Override
   public final DeviceTensor allocate(Shape shape, DType dtype) {
-    if (dtype != DType.FP32) {
-      throw new UnsupportedProblemException(unsupportedDtype(dtype));
-    }
+    Refusal.unlessFp32(dtype)
+        .ifPresent(refusal -> {
+          throw new UnsupportedProblemException(refusal);
+        });
     if (shape.elements() > MAX_PAYLOAD) {
       throw new UnsupportedProblemException(tooLong("a tensor", shape));
     }
     Resident tensor = new Resident(shape);
     live.add(tensor);
     return tensor;
+  }
+
+  /** The JVM itself as device 0 of a backend: all of its processors and its heap. */
+  public static Device jvm(String backend, String name) {
+    Runtime runtime = Runtime.getRuntime();
+    long heap = runtime.maxMemory();
+    return new Device(
+        backend,
+        0,
+        name,
+        "JVM " + Runtime.version(),
+        Device.Kind.CPU,
+        false,
+        new Device.Limits(heap, heap, 0, 1, runtime.availableProcessors()));
   }
 
   /**
@@ -84,20 +98,13 @@ public abstract class HostSession implements Session {
    */
   public static Optional<Refusal> commonRefusal(
       Device device, Operation operation, Plan plan, List<String> algorithms, long scratchBytes) {
-    if (!algorithms.contains(plan.algorithm())) {
-      return Optional.of(
-          new Refusal(
-              "algorithm",
-              operation.name()
-                  + " has no "
-                  + plan.algorithm()
-                  + " here; it has "
-                  + String.join(", ", algorithms)));
+    Optional<Refusal> general =
+        Refusal.ofAlgorithm(device, operation, plan, algorithms)
+            .or(() -> Refusal.unlessFp32(operation.dtype()));
+    if (general.isPresent()) {
+      return general;
     }
-    if (operation.dtype() != DType.FP32) {
-      return Optional.of(unsupportedDtype(operation.dtype()));
-    }
-    for (TensorSpec spec : specs(operation)) {
+    for (TensorSpec spec : operation.tensors()) {
       if (spec.shape().elements() > MAX_PAYLOAD) {
         return Optional.of(tooLong(spec.name(), spec.shape()));
       }
@@ -117,10 +124,6 @@ public abstract class HostSession implements Session {
                     + " bytes"));
   }
 
-  private static Refusal unsupportedDtype(DType dtype) {
-    return new Refusal("dtype", dtype.label() + " is not supported; fp32 is");
-  }
-
   private static Refusal tooLong(String name, Shape shape) {
     return new Refusal(
         "arrayLength",
@@ -133,12 +136,6 @@ public abstract class HostSession implements Session {
             + MAX_PAYLOAD);
   }
 
-  private static List<TensorSpec> specs(Operation operation) {
-    List<TensorSpec> specs = new ArrayList<>(operation.inputs());
-    specs.addAll(operation.outputs());
-    return specs;
-  }
-
   @Override
   public final Prepared prepare(Operation operation, Plan plan, Map<String, DeviceTensor> tensors) {
     Optional<Refusal> refusal = backend.refusal(device, operation, plan);
@@ -146,7 +143,7 @@ public abstract class HostSession implements Session {
       throw new UnsupportedProblemException(refusal.get());
     }
     Map<String, Span> spans = new HashMap<>();
-    for (TensorSpec spec : specs(operation)) {
+    for (TensorSpec spec : operation.tensors()) {
       if (!(tensors.get(spec.name()) instanceof Resident resident) || !live.contains(resident)) {
         throw new IllegalArgumentException(
             operation.name() + " needs a tensor of this session for '" + spec.name() + "'");

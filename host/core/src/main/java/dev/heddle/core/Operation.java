@@ -1,5 +1,6 @@
 package dev.heddle.core;
 
+import java.util.ArrayList;
 import java.util.List;
 
 /**
@@ -18,6 +19,13 @@ public sealed interface Operation
   /** Tensors written, in the kernels' argument order. */
   List<TensorSpec> outputs();
 
+  /** Everything that is read or written: the inputs, then the outputs. */
+  default List<TensorSpec> tensors() {
+    List<TensorSpec> tensors = new ArrayList<>(inputs());
+    tensors.addAll(outputs());
+    return tensors;
+  }
+
   /** Storage type of the operands. */
   DType dtype();
 
@@ -30,10 +38,7 @@ public sealed interface Operation
   /** Bytes that have to move if every input is read once and every output written once. */
   default long compulsoryBytes() {
     long bytes = 0;
-    for (TensorSpec spec : inputs()) {
-      bytes = Math.addExact(bytes, spec.bytes());
-    }
-    for (TensorSpec spec : outputs()) {
+    for (TensorSpec spec : tensors()) {
       bytes = Math.addExact(bytes, spec.bytes());
     }
     return bytes;

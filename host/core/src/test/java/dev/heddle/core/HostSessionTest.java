@@ -179,7 +179,11 @@ class HostSessionTest {
           .isInstanceOf(UnsupportedProblemException.class)
           .hasMessageContaining("arrayLength: a tensor [65536, 32768] has 2147483648 elements");
     }
-    refusal("algorithm", "linear has no flash here; it has low, middle, high", LINEAR, "flash");
+    refusal(
+        "algorithm",
+        "planted:0 has no linear_flash; for linear it has low, middle, high",
+        LINEAR,
+        "flash");
     refusal(
         "dtype",
         "fp16 is not supported; fp32 is",

@@ -23,7 +23,7 @@ final class Limits {
   /** The first limit that the recipe passes. */
   static Optional<Refusal> refusal(
       Device device, Operation operation, Recipe recipe, int guardBytes) {
-    List<TensorSpec> all = new ArrayList<>(specs(operation));
+    List<TensorSpec> all = new ArrayList<>(operation.tensors());
     for (Map.Entry<String, Shape> scratch : recipe.scratch().entrySet()) {
       all.add(new TensorSpec(scratch.getKey(), scratch.getValue(), DType.FP32));
     }
@@ -40,14 +40,6 @@ final class Limits {
         .or(() -> tooManyRows(operation))
         .or(() -> workGroup(device, recipe))
         .or(() -> localMemory(device, recipe));
-  }
-
-  /** Refuses a storage type that the kernels do not read. */
-  static Optional<Refusal> dtype(Operation operation) {
-    return operation.dtype() == DType.FP32
-        ? Optional.empty()
-        : Optional.of(
-            new Refusal("dtype", operation.dtype().label() + " is not supported; fp32 is"));
   }
 
   /** Refuses a tensor that passes the device's largest allocation. */
@@ -149,12 +141,5 @@ final class Limits {
   /** Bytes that a payload takes with its guard bands. */
   static long allocation(long payload, int guardBytes) {
     return Math.addExact(payload, 2L * guardBytes);
-  }
-
-  /** Every tensor of an operation. */
-  static List<TensorSpec> specs(Operation operation) {
-    List<TensorSpec> specs = new ArrayList<>(operation.inputs());
-    specs.addAll(operation.outputs());
-    return specs;
   }
 }

@@ -73,24 +73,16 @@ public final class OpenClBackend implements Backend {
 
   @Override
   public Optional<Refusal> refusal(Device device, Operation operation, Plan plan) {
-    List<String> ladder = algorithms(device, operation);
-    if (!ladder.contains(plan.algorithm())) {
-      return Optional.of(
-          new Refusal(
-              "algorithm",
-              operation.name()
-                  + " has no "
-                  + plan.algorithm()
-                  + " on "
-                  + device.name()
-                  + "; it has "
-                  + String.join(", ", ladder)));
+    Optional<Refusal> unknown =
+        Refusal.ofAlgorithm(device, operation, plan, algorithms(device, operation));
+    if (unknown.isPresent()) {
+      return unknown;
     }
     Tunables declared = tunables(Ladder.file(operation, plan.algorithm()));
     return declared
         .violation(plan.tunables())
         .map(sentence -> new Refusal("tunables", sentence))
-        .or(() -> Limits.dtype(operation))
+        .or(() -> Refusal.unlessFp32(operation.dtype()))
         .or(() ->
             Limits.refusal(device, operation, recipe(operation, plan), guardBytes(target(device))));
   }

@@ -109,7 +109,7 @@ final class OpenClSession implements Session {
       throw new UnsupportedProblemException(refusal.get());
     }
     Map<String, cl_mem> memory = new HashMap<>();
-    for (TensorSpec spec : Limits.specs(operation)) {
+    for (TensorSpec spec : operation.tensors()) {
       memory.put(spec.name(), memoryOf(operation, spec, given));
     }
     return prepare(operation, plan, backend.recipe(operation, plan), memory);

@@ -128,7 +128,7 @@ class ArgumentsTest {
         Plan.of("flash", Map.of("BLOCK_M", 16, "BLOCK_N", 16, "THREADS_M", 8, "THREADS_N", 16));
     try (OpenClSession session = (OpenClSession) backend.open(device)) {
       Map<String, dev.heddle.core.DeviceTensor> tensors = new HashMap<>();
-      for (TensorSpec spec : Limits.specs(wide)) {
+      for (TensorSpec spec : wide.tensors()) {
         tensors.put(spec.name(), session.allocate(spec.shape(), spec.dtype()));
       }
       var launchable = (OpenClSession.Launchable) session.prepare(wide, plan, tensors);

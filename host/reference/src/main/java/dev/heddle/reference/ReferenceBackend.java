@@ -28,17 +28,7 @@ public final class ReferenceBackend implements Backend {
 
   @Override
   public Probe probe() {
-    Runtime runtime = Runtime.getRuntime();
-    Device device =
-        new Device(
-            id(),
-            0,
-            "scalar Java, double precision",
-            "JVM " + Runtime.version(),
-            Device.Kind.CPU,
-            false,
-            new Device.Limits(
-                runtime.maxMemory(), runtime.maxMemory(), 0, 1, runtime.availableProcessors()));
+    Device device = HostSession.jvm(id(), "scalar Java, double precision");
     return new Probe.Available(List.of(device), List.of());
   }
 

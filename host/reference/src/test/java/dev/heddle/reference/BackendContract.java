@@ -326,9 +326,7 @@ public abstract class BackendContract {
 
   private static Map<String, DeviceTensor> allocate(Session session, Operation operation) {
     Map<String, DeviceTensor> tensors = new HashMap<>();
-    List<TensorSpec> specs = new ArrayList<>(operation.inputs());
-    specs.addAll(operation.outputs());
-    for (TensorSpec spec : specs) {
+    for (TensorSpec spec : operation.tensors()) {
       tensors.put(spec.name(), session.allocate(spec.shape(), spec.dtype()));
     }
     return tensors;

@@ -180,13 +180,15 @@ final class FlashAttention implements HostSession.Kernel {
         headDim,
         kStrips[headKv],
         firstKey * headDim);
+    int values = v.offset() + firstRow * headDimV;
+    Packing.columnsToStrips(
+        v.array(), values, keys, headDimV, vStrips[headKv], paddedKeys, firstKey);
     for (int j = 0; j < keys; j++) {
-      int row = v.offset() + (firstRow + j) * headDimV;
-      int key = firstKey + j;
-      boolean wild = !Packing.isFinite(v.array(), row, headDimV);
-      wildValues[headKv][key] = wild;
-      float[] values = wild ? new float[headDimV] : v.array();
-      Packing.rowToStripColumn(values, wild ? 0 : row, headDimV, vStrips[headKv], paddedKeys, key);
+      boolean wild = !Packing.isFinite(v.array(), values + j * headDimV, headDimV);
+      wildValues[headKv][firstKey + j] = wild;
+      if (wild) {
+        Packing.zeroStripRow(vStrips[headKv], headDimV, paddedKeys, firstKey + j);
+      }
     }
   }
 

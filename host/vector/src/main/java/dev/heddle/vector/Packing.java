@@ -46,25 +46,43 @@ final class Packing {
   }
 
   /**
-   * Packs one row of a matrix as column {@code k} of the strips of its transpose: {@code strips[c /
-   * 4][k][c % 4] = matrix[c]}; columns past the last are 0.
+   * Packs columns into strips, from column {@code at} of the strips on: {@code strips[c / 4][at +
+   * j][c % 4] = matrix[j][c]}. Lanes of columns past the last are left as they are.
    *
-   * @param columns elements of the row
-   * @param depth columns of each strip
+   * <p>One strip after another, though the matrix is then read in pieces: the strips lie far apart,
+   * often by a power of two, and writing to all of them in turn would fight over a few cache sets.
+   *
+   * @param rows rows of the matrix that are packed
+   * @param columns how many columns there are, and elements from one row to the next
+   * @param depth rows that a strip has room for
    */
-  static void rowToStripColumn(
-      float[] matrix, int offset, int columns, float[] strips, int depth, int k) {
-    int full = columns - columns % STRIP;
-    int to = k * STRIP;
-    for (int c = 0; c < full; c += STRIP) {
-      strips[to] = matrix[offset + c];
-      strips[to + 1] = matrix[offset + c + 1];
-      strips[to + 2] = matrix[offset + c + 2];
-      strips[to + 3] = matrix[offset + c + 3];
-      to += depth * STRIP;
+  static void columnsToStrips(
+      float[] matrix, int offset, int rows, int columns, float[] strips, int depth, int at) {
+    for (int c = 0; c < columns; c += STRIP) {
+      int strip = (c * depth) + at * STRIP;
+      if (c + STRIP <= columns) {
+        for (int j = 0; j < rows; j++) {
+          int from = offset + j * columns + c;
+          strips[strip + j * STRIP] = matrix[from];
+          strips[strip + j * STRIP + 1] = matrix[from + 1];
+          strips[strip + j * STRIP + 2] = matrix[from + 2];
+          strips[strip + j * STRIP + 3] = matrix[from + 3];
+        }
+      } else {
+        for (int j = 0; j < rows; j++) {
+          for (int r = 0; r < columns - c; r++) {
+            strips[strip + j * STRIP + r] = matrix[offset + j * columns + c + r];
+          }
+        }
+      }
     }
-    for (int c = full; c < columns; c++) {
-      strips[to + c - full] = matrix[offset + c];
+  }
+
+  /** Zeroes row {@code at} of every strip. */
+  static void zeroStripRow(float[] strips, int columns, int depth, int at) {
+    for (int c = 0; c < columns; c += STRIP) {
+      int row = (c * depth) + at * STRIP;
+      Arrays.fill(strips, row, row + STRIP, 0);
     }
   }
 

@@ -53,17 +53,8 @@ public final class VectorBackend implements Backend {
           "the JVM was started without --add-modules " + MODULE,
           "start Java with --add-modules " + MODULE + ", or use the heddle launcher");
     }
-    Runtime runtime = Runtime.getRuntime();
     Device device =
-        new Device(
-            id(),
-            0,
-            "Java Vector API, " + Lanes.LANES * Float.SIZE + "-bit vectors",
-            "JVM " + Runtime.version(),
-            Device.Kind.CPU,
-            false,
-            new Device.Limits(
-                runtime.maxMemory(), runtime.maxMemory(), 0, 1, runtime.availableProcessors()));
+        HostSession.jvm(id(), "Java Vector API, " + Lanes.LANES * Float.SIZE + "-bit vectors");
     return new Probe.Available(List.of(device), List.of());
   }
 

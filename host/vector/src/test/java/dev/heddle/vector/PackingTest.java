@@ -30,15 +30,28 @@ class PackingTest {
 
   @ParameterizedTest
   @CsvSource({"1,1", "3,5", "4,8", "7,13", "64,64"})
-  void aRowBecomesAColumnOfStrips(int columns, int depth) {
-    float[] row = numbered(OFFSET + columns);
+  void columnsBecomeStripsAndARowOfThemZero(int columns, int depth) {
+    int rows = Math.ceilDiv(depth, 2);
+    int at = depth - rows;
+    float[] matrix = numbered(OFFSET + rows * columns);
     float[] strips = new float[Lanes.roundUp(columns, STRIP) * depth];
-    int k = depth / 2;
-    Packing.rowToStripColumn(row, OFFSET, columns, strips, depth, k);
+    Packing.columnsToStrips(matrix, OFFSET, rows, columns, strips, depth, at);
+    assertStrips(
+        strips, columns, depth, (c, k) -> k < at ? 0 : matrix[OFFSET + (k - at) * columns + c]);
+    Packing.zeroStripRow(strips, columns, depth, at);
+    assertStrips(
+        strips, columns, depth, (c, k) -> k <= at ? 0 : matrix[OFFSET + (k - at) * columns + c]);
+  }
+
+  private interface Element {
+    float at(int column, int k);
+  }
+
+  private static void assertStrips(float[] strips, int columns, int depth, Element expected) {
     for (int c = 0; c < Lanes.roundUp(columns, STRIP); c++) {
-      for (int j = 0; j < depth; j++) {
-        assertThat(strips[(c / STRIP * depth + j) * STRIP + c % STRIP])
-            .isEqualTo(j == k && c < columns ? row[OFFSET + c] : 0);
+      for (int k = 0; k < depth; k++) {
+        assertThat(strips[(c / STRIP * depth + k) * STRIP + c % STRIP])
+            .isEqualTo(c < columns ? expected.at(c, k) : 0);
       }
     }
   }

@@ -63,9 +63,7 @@ class VectorBackendTest extends BackendContract {
         Plan plan = Plan.of(algorithm);
         try (Session session = backend.open(device)) {
           Map<String, DeviceTensor> tensors = new HashMap<>();
-          List<TensorSpec> specs = new ArrayList<>(operation.inputs());
-          specs.addAll(operation.outputs());
-          for (TensorSpec spec : specs) {
+          for (TensorSpec spec : operation.tensors()) {
             tensors.put(spec.name(), session.allocate(spec.shape(), spec.dtype()));
           }
           assertThat(session.prepare(operation, plan, tensors).scratchBytes())
