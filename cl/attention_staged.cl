@@ -28,8 +28,8 @@
 //   values   local (THREADS_N, THREADS_M, 1), groups (ceil(HEAD_DIM_V / BLOCK_N),
 //            ceil(SEQLEN_Q / BLOCK_M), B * H_Q)
 // FLOPs: 2 HEAD_DIM per pair (hidden ones too) + 2 HEAD_DIM_V per visible pair.
-// Bytes: q SEQLEN_K / BLOCK_N times, k and v SEQLEN_Q / BLOCK_M times; the scores cross memory seven
-//   times: written raw, read twice and written as weights, read and written as probabilities, read.
+// Bytes: q SEQLEN_K / BLOCK_N times, k and v SEQLEN_Q / BLOCK_M times; the scores cross memory six
+//   times: written raw, read three times, written as probabilities, read.
 // Local memory: 4 (BLOCK_M (BLOCK_K + 1) + BLOCK_K (BLOCK_N + 1)) bytes in the products,
 //   4 SOFTMAX_THREADS bytes in the softmax.
 // Numerics: fp32, fused multiply-adds; row sums by a tree.
@@ -162,15 +162,13 @@ __attribute__((reqd_work_group_size(SOFTMAX_THREADS, 1, 1))) __kernel void atten
   // and falls out of the quotient.
   float l_i = 0.0f;
   for (int j = t; j < args.seqlen_k; j += SOFTMAX_THREADS) {
-    const int visible = j >= first_key && j < end_key;
-    const float p = visible ? exp(fma(args.softmax_scale, scores[j], -m_i)) : 0.0f;
-    probabilities[j] = p;
-    l_i += p;
+    if (j >= first_key && j < end_key) l_i += exp(fma(args.softmax_scale, scores[j], -m_i));
   }
   l_i = reduce_row(0, l_i, partial);
 
-  if (first_key < end_key) {
-    for (int j = t; j < args.seqlen_k; j += SOFTMAX_THREADS) probabilities[j] /= l_i;
+  for (int j = t; j < args.seqlen_k; j += SOFTMAX_THREADS) {
+    const int visible = j >= first_key && j < end_key;
+    probabilities[j] = visible ? exp(fma(args.softmax_scale, scores[j], -m_i)) / l_i : 0.0f;
   }
   if (lse && t == 0) lse[q_row] = first_key < end_key ? m_i + ACCURATE_LOG(l_i) : -INFINITY;
 }

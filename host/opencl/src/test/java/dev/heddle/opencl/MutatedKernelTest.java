@@ -64,9 +64,9 @@ class MutatedKernelTest {
         attention("naive", "weights not divided by their sum", "-m)) / l", "-m))"),
         attention(
             "staged",
-            "hidden keys take part in the maximum's sum",
-            "const int visible = j >= first_key && j < end_key;",
-            "const int visible = j >= first_key && j <= end_key;"),
+            "a hidden key adds to the sum",
+            "if (j >= first_key && j < end_key) l_i",
+            "if (j >= first_key && j <= end_key) l_i"),
         attention(
             "staged",
             "depth beyond the head dimension",
