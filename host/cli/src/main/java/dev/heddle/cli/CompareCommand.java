@@ -72,7 +72,7 @@ final class CompareCommand implements Callable<Integer> {
       names = "--seed",
       paramLabel = "S",
       description = "Seed of the random numbers. Default: 0")
-  private long seed;
+  private @Nullable Long seed;
 
   @Mixin private MaskOptions mask = new MaskOptions();
   @Mixin private DeviceOptions devices = new DeviceOptions();
@@ -117,6 +117,10 @@ final class CompareCommand implements Callable<Integer> {
 
   private Workload workload(BandMask band) {
     if (shape == null) {
+      if (seed != null) {
+        throw new IllegalArgumentException(
+            "--seed " + seed + " goes with --shape: the model has no random numbers");
+      }
       return Workload.miniLm(text == null ? SENTENCE : text, layer == null ? 0 : layer, band);
     }
     if (text != null || layer != null) {
@@ -124,7 +128,7 @@ final class CompareCommand implements Callable<Integer> {
           "--shape excludes --text and --layer: it is random numbers instead of the model");
     }
     AttentionShape sizes = Numbers.shape(shape);
-    return Workload.random(AttentionProblem.of(sizes).withMask(band), seed);
+    return Workload.random(AttentionProblem.of(sizes).withMask(band), seed == null ? 0 : seed);
   }
 
   static ExitCode exitCode(List<Trial> trials) {
@@ -142,7 +146,9 @@ final class CompareCommand implements Callable<Integer> {
             + comparison.policy().name()
             + ": "
             + comparison.policy().derivation()
-            + (comparison.sampled() ? "; values on a sample of the rows, NaN on all" : ""));
+            + (comparison.sampled()
+                ? "; values on a sample of the rows, NaN and infinities on all"
+                : ""));
     out.println();
     Table table =
         new Table()

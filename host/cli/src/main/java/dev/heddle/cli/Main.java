@@ -76,6 +76,11 @@ public final class Main implements Runnable {
         .description("Prints a completion script for bash and zsh.");
     try {
       return commandLine.execute(arguments);
+    } catch (LinkageError e) {
+      return complain(
+          commandLine,
+          "a library is missing or damaged: " + oneLine(String.valueOf(e)),
+          ExitCode.NOTHING_RAN);
     } catch (OutOfMemoryError e) {
       return complain(
           commandLine,
@@ -111,8 +116,8 @@ public final class Main implements Runnable {
       case NothingToRunException nothing -> complain(commandLine, nothing, ExitCode.NOTHING_RAN);
       case UnsupportedProblemException no -> complain(commandLine, no, ExitCode.NOTHING_RAN);
       case ModelException model -> complain(commandLine, model, ExitCode.NOTHING_RAN);
-      case DeviceException device -> complain(commandLine, device, ExitCode.FAILED);
-      case KernelBuildException build -> complain(commandLine, build, ExitCode.FAILED);
+      case DeviceException device -> complain(commandLine, device, ExitCode.NOTHING_RAN);
+      case KernelBuildException build -> complain(commandLine, build, ExitCode.NOTHING_RAN);
       default -> {
         // Not the user's doing: say what is needed to report it, and nothing that scrolls away.
         StackTraceElement[] trace = e.getStackTrace();
@@ -120,7 +125,7 @@ public final class Main implements Runnable {
         yield complain(
             commandLine,
             "this is a fault of Heddle's own: " + oneLine(String.valueOf(e)) + where,
-            ExitCode.FAILED);
+            ExitCode.NOTHING_RAN);
       }
     };
   }

@@ -55,12 +55,12 @@ final class MaskOptions {
   }
 
   private int side(String text) {
-    int value = Numbers.integer("--window " + window, text);
+    long value = Numbers.whole("--window " + window, text);
     if (value < -1) {
       throw new IllegalArgumentException(
           "--window " + window + ": " + value + " is no side; 0 or more, or -1 for unbounded");
     }
-    return value == -1 ? BandMask.UNBOUNDED : value;
+    return value == -1 ? BandMask.UNBOUNDED : (int) Math.min(value, BandMask.UNBOUNDED);
   }
 
   private static Alignment alignment(String option, String text) {

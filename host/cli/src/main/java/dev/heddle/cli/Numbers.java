@@ -22,6 +22,19 @@ final class Numbers {
     }
   }
 
+  /**
+   * A 64-bit integer.
+   *
+   * @param where the option, for the message
+   */
+  static long whole(String where, String text) {
+    try {
+      return Long.parseLong(text.strip());
+    } catch (NumberFormatException e) {
+      throw new IllegalArgumentException(where + ": '" + text + "' is not a whole number");
+    }
+  }
+
   /** {@code b,hq,hkv,sq,sk,d,dv}. */
   static AttentionShape shape(String text) {
     String where = "--shape " + text;

@@ -16,8 +16,13 @@ import dev.heddle.lab.files.NpyFile;
 import dev.heddle.lab.files.SafetensorsFile;
 import dev.heddle.reference.FlashAttentionPolicy;
 import dev.heddle.reference.Verdict;
+import java.io.IOException;
 import java.io.PrintWriter;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
@@ -80,7 +85,7 @@ final class RunCommand implements Callable<Integer> {
       names = "--scale",
       paramLabel = "X",
       description = "Factor on Q K^T. Default: 1/sqrt(HEAD_DIM)")
-  private @Nullable Float scale;
+  private @Nullable Double scale;
 
   @Mixin private MaskOptions mask = new MaskOptions();
   @Mixin private DeviceOptions devices = new DeviceOptions();
@@ -125,13 +130,33 @@ final class RunCommand implements Callable<Integer> {
       throw new IllegalArgumentException(
           "--lse goes with .npy files; a .safetensors result holds lse beside out");
     }
-    if (out != null
-        && lse != null
-        && out.toAbsolutePath().normalize().equals(lse.toAbsolutePath().normalize())) {
-      throw new IllegalArgumentException("--out and --lse both name " + out);
+    List<Path> named = new ArrayList<>();
+    for (Path file : Arrays.asList(q, k, v, in, out, lse)) {
+      // Inputs may name one file twice (q = k = v is self-attention); an output may name none of
+      // them.
+      if (file != null && (file.equals(out) || file.equals(lse))) {
+        named.stream()
+            .filter(other -> sameFile(other, file))
+            .findFirst()
+            .ifPresent(other -> {
+              throw new IllegalArgumentException(file + " is named twice, once to be written");
+            });
+      }
+      if (file != null) {
+        named.add(file);
+      }
     }
-    if (scale != null && !Float.isFinite(scale)) {
-      throw new IllegalArgumentException("--scale " + scale + ": a finite number is needed");
+    if (scale != null && !Float.isFinite(scale.floatValue())) {
+      throw new IllegalArgumentException("--scale " + scale + ": a finite fp32 number is needed");
+    }
+  }
+
+  private static boolean sameFile(Path a, Path b) {
+    try {
+      return a.toAbsolutePath().normalize().equals(b.toAbsolutePath().normalize())
+          || (Files.exists(a) && Files.exists(b) && Files.isSameFile(a, b));
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
     }
   }
 
@@ -173,7 +198,7 @@ final class RunCommand implements Callable<Integer> {
             queries.dim(3),
             values.dim(3));
     AttentionProblem problem = AttentionProblem.of(sizes).withLse(in != null || lse != null);
-    return scale == null ? problem : problem.withScale(scale);
+    return scale == null ? problem : problem.withScale(scale.floatValue());
   }
 
   private static Shape shape(Map<String, HostTensor> inputs, String name) {

@@ -96,6 +96,9 @@ class MainTest {
         "compare --backend planted --device 99 | no device 99",
         "compare --backend reference --algorithm quick | 'quick'; there are naive, staged, flash",
         "compare --json DIR/none/x.json | no folder",
+        "compare --seed 5 | --seed 5 goes with --shape",
+        "compare --window 1,x | 'x' is not a whole number",
+        "compare --shape 1,1,1,33554432,1,1,100 | out [1, 1, 33554432, 100] has 3355443200 elements",
         "compare --frob | --frob",
         "frob | frob",
         "run --out DIR/o.npy | --q, --k and --v are all needed",
@@ -109,8 +112,9 @@ class MainTest {
         "run --q DIR/q.npy --k DIR/k9.npy --v DIR/v.npy --out DIR/o.npy | 8 is not 9",
         "run --q DIR/nan.npy --k DIR/k.npy --v DIR/v.npy --out DIR/o.npy | q[0, 0, 2, 1] is NaN",
         "run --q DIR/q.npy --k DIR/k.npy --v DIR/v.npy --out DIR/no/o.npy | no folder",
-        "run --q DIR/q.npy --k DIR/k.npy --v DIR/v.npy --out DIR/o --lse DIR/o | --out and --lse both name",
-        "run --q DIR/q.npy --k DIR/k.npy --v DIR/v.npy --out DIR/o --scale Infinity | --scale",
+        "run --q DIR/q.npy --k DIR/k.npy --v DIR/v.npy --out DIR/o --lse DIR/o | is named twice",
+        "run --q DIR/q.npy --k DIR/k.npy --v DIR/v.npy --out DIR/o --scale 1e50 | --scale 1.0E50",
+        "run --q DIR/q.npy --k DIR/k.npy --v DIR/v.npy --out DIR/q.npy | is named twice",
         "run --q DIR/q.npy --k DIR/k.npy --v DIR/v.npy --out DIR/o --algorithm quick | 'quick'",
       })
   void badInputIsOneLineThatNamesIt(String line, String named) throws IOException {
@@ -208,7 +212,14 @@ class MainTest {
     Outcome all = heddle("compare --shape 1,2,1,9,13,8,6 --backend planted");
     assertThat(all.exit()).isEqualTo(1);
     assertThat(all.out()).contains("fault EMULATED [emulated]", "fault NONE [CPU]");
-    for (Fault fault : List.of(Fault.WRONG_VALUE, Fault.NAN, Fault.NOT_WRITTEN, Fault.THROWS)) {
+    for (Fault fault :
+        List.of(
+            Fault.WRONG_VALUE,
+            Fault.NAN,
+            Fault.NOT_WRITTEN,
+            Fault.WRONG_WHEN_WARM,
+            Fault.BREAKS,
+            Fault.THROWS)) {
       String row =
           all.out().lines().filter(l -> l.contains("fault " + fault)).findFirst().orElseThrow();
       assertThat(row).contains(" fail ").doesNotContain(" ms").doesNotContain(" us");

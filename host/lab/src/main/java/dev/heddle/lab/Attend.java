@@ -35,7 +35,8 @@ public final class Attend {
    * Runs the workload on the selected device, or on the fastest that supports it.
    *
    * @param algorithm attention's algorithm, or the highest rung that the device supports
-   * @throws IllegalArgumentException when the selection or the algorithm names what does not exist
+   * @throws IllegalArgumentException when the selection or the algorithm names what does not exist,
+   *     or the values overflow fp32
    * @throws NothingToRunException when no selected device supports the problem
    */
   public Trial run(Workload workload, Selection selection, Optional<String> algorithm) {
@@ -43,12 +44,17 @@ public final class Attend {
     Choice choice = choices.size() == 1 ? choices.getFirst() : fastest(choices, workload);
     progress.accept("attention by " + choice + "; computing the reference in double precision");
     Expectation expectation = Expectation.of(workload.chain(), workload.inputs());
-    return choice.trial(workload, expectation, new Verifier(policy), false);
+    if (expectation.overflows()) {
+      throw new IllegalArgumentException(
+          "with these values attention overflows fp32: a plain evaluation gives no finite result");
+    }
+    return choice.trial(workload, expectation, new Verifier(policy), Trial.Purpose.RESULT);
   }
 
   private record Choice(Installation.Candidate candidate, String algorithm) {
-    Trial trial(Workload workload, Expectation expectation, Verifier verifier, boolean timed) {
-      return Trial.run(candidate, workload, algorithm, expectation, verifier, timed);
+    Trial trial(
+        Workload workload, Expectation expectation, Verifier verifier, Trial.Purpose purpose) {
+      return Trial.run(candidate, workload, algorithm, expectation, verifier, purpose);
     }
 
     @Override
@@ -96,11 +102,7 @@ public final class Attend {
     }
     if (choices.isEmpty()) {
       if (refusals.isEmpty() && algorithm.isPresent()) {
-        throw new IllegalArgumentException(
-            "no selected device has the algorithm '"
-                + algorithm.get()
-                + "'; there are "
-                + String.join(", ", known.stream().distinct().toList()));
+        throw Comparison.unknown(algorithm.get(), known);
       }
       throw new NothingToRunException(
           "no device supports this problem: " + String.join("; ", refusals));
@@ -137,7 +139,7 @@ public final class Attend {
     List<Rehearsed> passed = new ArrayList<>();
     for (Choice choice : choices) {
       choice
-          .trial(rehearsal, expectation, new Verifier(policy), true)
+          .trial(rehearsal, expectation, new Verifier(policy), Trial.Purpose.TIME)
           .measurement()
           .ifPresent(m -> passed.add(new Rehearsed(choice, m.medianNs())));
     }

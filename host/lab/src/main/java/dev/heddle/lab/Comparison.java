@@ -56,19 +56,33 @@ public record Comparison(
       Consumer<String> progress) {
     List<Installation.Candidate> candidates = installation.candidates(selection);
     requireKnown(candidates, workload, algorithm);
+    record Planned(Installation.Candidate candidate, String rung, Optional<Trial> refused) {}
+    List<Planned> plans = new ArrayList<>();
+    for (Installation.Candidate candidate : candidates) {
+      for (String rung : rungs(candidate, workload)) {
+        if (algorithm.isEmpty() || algorithm.get().equals(rung)) {
+          plans.add(new Planned(candidate, rung, Trial.refused(candidate, workload, rung)));
+        }
+      }
+    }
+    Map<String, Probe.Unavailable> missing = missing(installation, selection);
+    if (plans.stream().allMatch(plan -> plan.refused.isPresent())) {
+      List<Trial> refused = plans.stream().flatMap(plan -> plan.refused.stream()).toList();
+      return new Comparison(workload, policy, false, OptionalDouble.empty(), refused, missing);
+    }
     progress.accept("computing the reference in double precision");
     Expectation expectation = Expectation.of(workload.chain(), workload.inputs());
     progress.accept("measuring the processor's peak");
     OptionalDouble peakBefore = installation.hostPeakFlops();
     Verifier verifier = new Verifier(policy);
     List<Trial> trials = new ArrayList<>();
-    for (Installation.Candidate candidate : candidates) {
-      for (String rung : rungs(candidate, workload)) {
-        if (algorithm.isEmpty() || algorithm.get().equals(rung)) {
-          progress.accept(candidate.device().id() + " " + rung);
-          trials.add(Trial.run(candidate, workload, rung, expectation, verifier, true));
-        }
-      }
+    for (Planned plan : plans) {
+      progress.accept(plan.candidate.device().id() + " " + plan.rung);
+      trials.add(
+          plan.refused.isPresent()
+              ? plan.refused.get()
+              : Trial.run(
+                  plan.candidate, workload, plan.rung, expectation, verifier, Trial.Purpose.TIME));
     }
     progress.accept("measuring the processor's peak again");
     OptionalDouble peakAfter = installation.hostPeakFlops();
@@ -81,7 +95,7 @@ public record Comparison(
             ? OptionalDouble.of(Math.max(peakBefore.getAsDouble(), peakAfter.getAsDouble()))
             : peakBefore,
         trials,
-        missing(installation, selection));
+        missing);
   }
 
   /** Rate of a trial by the workload's own FLOP count, flop/s; empty when it was not timed. */
@@ -113,12 +127,17 @@ public record Comparison(
     List<String> known =
         candidates.stream().flatMap(c -> rungs(c, workload).stream()).distinct().toList();
     if (!known.contains(algorithm.get())) {
-      throw new IllegalArgumentException(
-          "no selected device has the algorithm '"
-              + algorithm.get()
-              + "'; there are "
-              + String.join(", ", known));
+      throw unknown(algorithm.get(), known);
     }
+  }
+
+  /** Says that no selected device has such an algorithm. */
+  static IllegalArgumentException unknown(String algorithm, List<String> known) {
+    return new IllegalArgumentException(
+        "no selected device has the algorithm '"
+            + algorithm
+            + "'; there are "
+            + String.join(", ", known.stream().distinct().toList()));
   }
 
   private static Map<String, Probe.Unavailable> missing(

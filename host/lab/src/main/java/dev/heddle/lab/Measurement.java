@@ -29,10 +29,10 @@ public record Measurement(
   static Measurement of(PreparedChain chain) {
     long spent = 0;
     long last = 0;
-    for (int run = 0; run == 0 || (spent < WARM_UP_NS && run < MOST_RUNS); run++) {
+    do {
       last = chain.run().hostNs();
       spent += last;
-    }
+    } while (spent < WARM_UP_NS);
     int fewest = last > PATIENCE_NS ? 1 : FEWEST_RUNS;
     long[] host = new long[MOST_RUNS];
     long[] device = new long[MOST_RUNS];
@@ -51,9 +51,13 @@ public record Measurement(
     Arrays.sort(device, 0, runs);
     return new Measurement(
         runs,
-        host[runs / 2],
+        median(host, runs),
         host[0],
         host[runs - 1],
-        deviceClock ? OptionalLong.of(device[runs / 2]) : OptionalLong.empty());
+        deviceClock ? OptionalLong.of(median(device, runs)) : OptionalLong.empty());
+  }
+
+  private static long median(long[] sorted, int count) {
+    return (sorted[(count - 1) / 2] + sorted[count / 2]) / 2;
   }
 }

@@ -30,7 +30,7 @@ import java.util.Optional;
  * @param kernel name of attention's kernel
  * @param verdict what is said of the result
  * @param measurement times; empty unless asked for and passed
- * @param outputs the chain's outputs; empty unless passed
+ * @param outputs the chain's outputs; empty unless asked for and passed
  * @param provenance of each step; empty where nothing ran
  * @param scratchBytes memory held beyond the chain's tensors, bytes; 0 where nothing ran
  */
@@ -43,6 +43,14 @@ public record Trial(
     Map<String, HostTensor> outputs,
     List<Provenance> provenance,
     long scratchBytes) {
+
+  /** What a trial is run for. */
+  enum Purpose {
+    /** Verdict and times. */
+    TIME,
+    /** Verdict and outputs. */
+    RESULT
+  }
 
   /** Freezes the collections. */
   public Trial {
@@ -70,22 +78,12 @@ public record Trial(
       String algorithm,
       Expectation expectation,
       Verifier verifier,
-      boolean timed) {
+      Purpose purpose) {
     Device device = candidate.device();
     Planner planner = new Planner(candidate.backend(), device);
-    Trial nothing =
-        new Trial(
-            device,
-            algorithm,
-            Plan.of(algorithm).kernelName(workload.attention()),
-            new Verdict.Fail("not run", List.of()),
-            Optional.empty(),
-            Map.of(),
-            List.of(),
-            0);
-    Optional<Refusal> declared = refusal(candidate, planner, workload.chain(), algorithm);
-    if (declared.isPresent()) {
-      return nothing.with(new Verdict.Refused(declared.get()));
+    Optional<Trial> refused = refused(candidate, workload, algorithm);
+    if (refused.isPresent()) {
+      return refused.get();
     }
     try (Session session = candidate.backend().open(device);
         PreparedChain chain =
@@ -95,31 +93,76 @@ public record Trial(
                 operation -> plan(planner, operation, algorithm),
                 workload.inputs())) {
       Verdict verdict = verifier.verify(chain, expectation);
+      Optional<Measurement> measurement = Optional.empty();
+      if (verdict instanceof Verdict.Pass && purpose == Purpose.TIME) {
+        measurement = Optional.of(Measurement.of(chain));
+        // By now the JVM runs other code than the one judged first: what was timed is judged too.
+        verdict = verifier.verify(chain, expectation);
+      }
       boolean passed = verdict instanceof Verdict.Pass;
-      Map<String, HostTensor> outputs = passed ? chain.outputs() : Map.of();
       return new Trial(
           device,
           algorithm,
-          nothing.kernel,
+          kernel(workload, algorithm),
           verdict,
-          passed && timed ? Optional.of(Measurement.of(chain)) : Optional.empty(),
-          outputs,
+          passed ? measurement : Optional.empty(),
+          passed && purpose == Purpose.RESULT ? chain.outputs() : Map.of(),
           chain.provenance(),
           chain.scratchBytes());
     } catch (UnsupportedProblemException e) {
-      return nothing.with(new Verdict.Refused(e.refusal()));
+      return without(candidate, workload, algorithm, new Verdict.Refused(e.refusal()));
     } catch (KernelBuildException | DeviceException e) {
-      return nothing.with(new Verdict.Fail(String.valueOf(e.getMessage()), List.of()));
+      return failed(candidate, workload, algorithm, String.valueOf(e.getMessage()));
     } catch (OutOfMemoryError e) {
-      return nothing.with(
+      return without(
+          candidate,
+          workload,
+          algorithm,
           new Verdict.Refused(
-              new Refusal("hostMemory", "the JVM's heap ran out; give it more with -Xmx")));
+              new Refusal(
+                  "hostMemory",
+                  "the JVM's heap of "
+                      + Runtime.getRuntime().maxMemory()
+                      + " bytes ran out; HEDDLE_JAVA_OPTS=-Xmx... raises it")));
+    } catch (RuntimeException e) {
+      StackTraceElement[] trace = e.getStackTrace();
+      return failed(
+          candidate,
+          workload,
+          algorithm,
+          "a fault of the backend's own: " + e + (trace.length > 0 ? " at " + trace[0] : ""));
     }
   }
 
-  private Trial with(Verdict other) {
+  /** The refused trial of what the backend declares not to support, or empty where it would run. */
+  static Optional<Trial> refused(
+      Installation.Candidate candidate, Workload workload, String algorithm) {
+    Planner planner = new Planner(candidate.backend(), candidate.device());
+    return refusal(candidate, planner, workload.chain(), algorithm)
+        .map(refusal -> without(candidate, workload, algorithm, new Verdict.Refused(refusal)));
+  }
+
+  private static Trial failed(
+      Installation.Candidate candidate, Workload workload, String algorithm, String reason) {
+    return without(candidate, workload, algorithm, new Verdict.Fail(reason, List.of()));
+  }
+
+  /** A trial that has nothing but a verdict. */
+  private static Trial without(
+      Installation.Candidate candidate, Workload workload, String algorithm, Verdict verdict) {
     return new Trial(
-        device, algorithm, kernel, other, measurement, outputs, provenance, scratchBytes);
+        candidate.device(),
+        algorithm,
+        kernel(workload, algorithm),
+        verdict,
+        Optional.empty(),
+        Map.of(),
+        List.of(),
+        0);
+  }
+
+  private static String kernel(Workload workload, String algorithm) {
+    return Plan.of(algorithm).kernelName(workload.attention());
   }
 
   private static Optional<Refusal> refusal(

@@ -37,9 +37,27 @@ public record Workload(
     Chain chain,
     Map<String, HostTensor> inputs) {
 
-  /** Freezes the map. */
+  /**
+   * Checks that the host can hold every tensor of the chain, as the oracle has to.
+   *
+   * @throws IllegalArgumentException naming the tensor that it can't
+   */
   public Workload {
     inputs = Map.copyOf(inputs);
+    chain.tensors().forEach(Workload::requireHostTensor);
+  }
+
+  private static void requireHostTensor(TensorSpec spec) {
+    if (spec.shape().elements() > HostTensor.MAX_ELEMENTS) {
+      throw new IllegalArgumentException(
+          spec.name()
+              + " "
+              + spec.shape()
+              + " has "
+              + spec.shape().elements()
+              + " elements; a host tensor holds at most "
+              + HostTensor.MAX_ELEMENTS);
+    }
   }
 
   /**
@@ -48,6 +66,7 @@ public record Workload(
    * @throws IllegalArgumentException when a tensor is too large for the host
    */
   public static Workload random(AttentionProblem problem, long seed) {
+    Chain.of(problem).tensors().forEach(Workload::requireHostTensor);
     Map<String, HostTensor> inputs = new HashMap<>();
     long tensorSeed = seed;
     for (TensorSpec spec : problem.inputs()) {

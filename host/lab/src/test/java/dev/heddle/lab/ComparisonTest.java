@@ -8,7 +8,9 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionShape;
 import dev.heddle.core.Backend;
+import dev.heddle.core.DType;
 import dev.heddle.core.Device;
+import dev.heddle.core.HostTensor;
 import dev.heddle.core.Operation;
 import dev.heddle.core.Plan;
 import dev.heddle.core.Probe;
@@ -41,7 +43,7 @@ class ComparisonTest {
           assertThat(trial.verdict()).as("%s", fault).isInstanceOf(Verdict.Pass.class);
           assertThat(comparison.flopsPerSecond(trial)).as("%s", fault).isPresent();
         }
-        case WRONG_VALUE, NAN, NOT_WRITTEN, THROWS -> {
+        case WRONG_VALUE, NAN, NOT_WRITTEN, WRONG_WHEN_WARM, BREAKS, THROWS -> {
           assertThat(trial.verdict()).as("%s", fault).isInstanceOf(Verdict.Fail.class);
           assertThat(trial.measurement()).as("%s", fault).isEmpty();
           assertThat(trial.outputs()).as("%s", fault).isEmpty();
@@ -56,6 +58,8 @@ class ComparisonTest {
     assertThat(reason(comparison, Fault.NAN)).contains("out[0, 1, 18, 7] is NaN");
     assertThat(reason(comparison, Fault.WRONG_VALUE)).contains("out[0, 0, 0, 0]");
     assertThat(reason(comparison, Fault.THROWS)).contains("plantedLaunch", "PLANTED_FAULT");
+    assertThat(reason(comparison, Fault.BREAKS))
+        .contains("a fault of the backend's own", "ArrayIndexOutOfBounds", "PlantedSession");
     assertThat(reason(comparison, Fault.REFUSES)).contains("planted: this device refuses");
   }
 
@@ -147,6 +151,51 @@ class ComparisonTest {
     assertThatThrownBy(() -> attend.run(WORKLOAD, select("none", -1), Optional.empty()))
         .isInstanceOf(NothingToRunException.class)
         .hasMessageContaining("none:0 naive: planted: this device refuses everything");
+  }
+
+  @Test
+  void whatNoHostTensorHoldsIsBadInput() {
+    AttentionShape shape = new AttentionShape(1, 1, 1, 1 << 25, 1, 1, 100);
+    assertThatThrownBy(() -> Workload.random(AttentionProblem.of(shape), 0))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessageContaining("out [1, 1, 33554432, 100] has 3355443200 elements");
+  }
+
+  @Test
+  void whatEveryDeviceRefusesIsNotComputedAtAll() {
+    List<String> told = new ArrayList<>();
+    Comparison comparison =
+        Comparison.run(
+            Installation.of(List.of(new PlantedBackend("none", Fault.REFUSES))),
+            WORKLOAD,
+            Selection.ALL,
+            Optional.empty(),
+            new FlashAttentionPolicy(),
+            told::add);
+    assertThat(comparison.trials())
+        .singleElement()
+        .satisfies(trial -> assertThat(trial.verdict()).isInstanceOf(Verdict.Refused.class));
+    assertThat(told).isEmpty();
+  }
+
+  @Test
+  void valuesThatOverflowPlainArithmeticAreBadInput() {
+    Workload huge =
+        Workload.of(
+            WORKLOAD.attention(),
+            java.util.Map.of(
+                "q", HostTensor.zeros(WORKLOAD.attention().shape().q(), DType.FP32).fill(1e20f),
+                "k", HostTensor.zeros(WORKLOAD.attention().shape().k(), DType.FP32).fill(1e20f),
+                "v", HostTensor.zeros(WORKLOAD.attention().shape().v(), DType.FP32).fill(1)),
+            "numbers of 1e20");
+    Attend attend =
+        new Attend(
+            Installation.of(List.of(new ReferenceBackend())),
+            new FlashAttentionPolicy(),
+            doing -> {});
+    assertThatThrownBy(() -> attend.run(huge, Selection.ALL, Optional.empty()))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessageContaining("overflows fp32");
   }
 
   @Test

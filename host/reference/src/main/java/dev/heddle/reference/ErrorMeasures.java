@@ -1,6 +1,7 @@
 package dev.heddle.reference;
 
 import dev.heddle.core.HostTensor;
+import java.util.Arrays;
 
 /**
  * How far a tensor is from what it should be.
@@ -22,7 +23,9 @@ public record ErrorMeasures(
     double expected,
     double got) {
 
-  /** Measures {@code got} on the rows that were computed, and looks for NaN on all. */
+  /**
+   * Measures {@code got} on the rows that were computed, and looks for NaN and infinities on all.
+   */
   public static ErrorMeasures of(ExpectedTensor expected, HostTensor got) {
     if (got.size() != expected.shape().elements()) {
       throw new IllegalArgumentException(
@@ -54,19 +57,33 @@ public record ErrorMeasures(
       }
     }
     if (expected.sampled() && !Double.isNaN(maxAbs)) {
-      for (int i = 0; i < got.size(); i++) {
-        if (Float.isNaN(got.get(i))) {
-          maxAbs = Double.NaN;
-          squaredError = Double.NaN;
-          worst = i;
-          worstExpected = Double.NaN;
-          break;
-        }
+      int stray = strayOutsideTheSample(expected, got);
+      if (stray >= 0) {
+        maxAbs = Double.NaN;
+        squaredError = Double.NaN;
+        worst = stray;
+        worstExpected = Double.NaN;
       }
     }
     double nmse = squaredError == 0 ? 0 : squaredError / squaredNorm;
     return new ErrorMeasures(
         maxAbs, Math.sqrt(nmse), nmse, ulps, worst, worstExpected, got.get(worst));
+  }
+
+  /**
+   * First element that no row can hold: NaN, +inf, or -inf where the sample knows none. The rows
+   * that see no key are the first or the last of a head, so the sample holds one if there is any.
+   */
+  private static int strayOutsideTheSample(ExpectedTensor expected, HostTensor got) {
+    boolean minusInfinity =
+        Arrays.stream(expected.exact()).anyMatch(value -> value == Double.NEGATIVE_INFINITY);
+    for (int i = 0; i < got.size(); i++) {
+      float value = got.get(i);
+      if (!Float.isFinite(value) && !(minusInfinity && value == Float.NEGATIVE_INFINITY)) {
+        return i;
+      }
+    }
+    return -1;
   }
 
   /**

@@ -16,7 +16,8 @@ import java.util.stream.IntStream;
  *
  * <p>A single attention problem that would take more than {@link #FULL_WORK} multiply-adds is
  * computed for a sample of its rows: the first, the last and one at random from each of as many
- * equal strata as the work allows. {@link #sampled} says so.
+ * equal strata as the work allows, a stratum at most {@link #LONGEST_STRATUM} rows long. {@link
+ * #sampled} says so.
  *
  * @param tensors one for each output of the chain
  */
@@ -27,6 +28,9 @@ public record Expectation(List<ExpectedTensor> tensors) {
   /** Plain evaluations in the results' precision, none more right than another. */
   private static final List<Precision> PLAIN =
       List.of(Precision.FP32, Precision.FP32_REORDERED, Precision.FP32_FUSED);
+
+  /** Rows of which one at least is computed: no block of query rows that a kernel has is missed. */
+  static final int LONGEST_STRATUM = 64;
 
   private static final int FEWEST_ROWS = 64;
   private static final long SAMPLE_SEED = 0x4EDD1E;
@@ -43,9 +47,11 @@ public record Expectation(List<ExpectedTensor> tensors) {
 
   static Expectation of(Chain chain, Map<String, HostTensor> inputs, double fullWork) {
     int[] sample = sample(chain, fullWork);
-    Map<String, double[]> exact = evaluate(chain, inputs, sample, Precision.FP64);
+    Map<String, double[]> widened = new HashMap<>();
+    inputs.forEach((name, tensor) -> widened.put(name, tensor.toDoubles()));
+    Map<String, double[]> exact = evaluate(chain, widened, sample, Precision.FP64);
     List<Map<String, double[]>> plain =
-        PLAIN.stream().map(precision -> evaluate(chain, inputs, sample, precision)).toList();
+        PLAIN.stream().map(precision -> evaluate(chain, widened, sample, precision)).toList();
     List<ExpectedTensor> tensors = new ArrayList<>();
     for (String name : chain.outputs()) {
       Shape shape = chain.tensor(name).shape();
@@ -73,6 +79,11 @@ public record Expectation(List<ExpectedTensor> tensors) {
     return tensors.stream().anyMatch(ExpectedTensor::sampled);
   }
 
+  /** Whether plain arithmetic of the operands' precision overflows, so that no bound exists. */
+  public boolean overflows() {
+    return tensors.stream().anyMatch(tensor -> !Double.isFinite(tensor.samePrecisionError()));
+  }
+
   /** Rows of the chain's only operation to compute; empty where all are. */
   private static int[] sample(Chain chain, double fullWork) {
     double work = chain.flops() / 2;
@@ -80,17 +91,17 @@ public record Expectation(List<ExpectedTensor> tensors) {
         && chain.steps().size() == 1
         && chain.steps().getFirst().operation() instanceof AttentionProblem problem) {
       int rows = Math.toIntExact(problem.shape().lse().elements());
-      return sampleRows(rows, (int) Math.max(FEWEST_ROWS, rows * (fullWork / work)));
+      int strata = Math.max(FEWEST_ROWS, Math.ceilDiv(rows, LONGEST_STRATUM));
+      return sampleRows(rows, (int) Math.max(strata, rows * (fullWork / work)));
     }
     return new int[0];
   }
 
   /** Every output of the chain in that arithmetic, for the sampled rows or for all. */
   private static Map<String, double[]> evaluate(
-      Chain chain, Map<String, HostTensor> inputs, int[] sample, Precision precision) {
+      Chain chain, Map<String, double[]> inputs, int[] sample, Precision precision) {
     ScalarOperations operations = new ScalarOperations(precision);
-    Map<String, double[]> tensors = new HashMap<>();
-    inputs.forEach((name, tensor) -> tensors.put(name, tensor.toDoubles()));
+    Map<String, double[]> tensors = new HashMap<>(inputs);
     for (Chain.Step step : chain.steps()) {
       Map<String, double[]> arguments = new HashMap<>();
       step.reads()

@@ -5,11 +5,11 @@ package dev.heddle.reference;
  * implementation in the same precision, plus an absolute term for results so well conditioned that
  * the plain one makes no error.
  *
- * <p>{@code bound = 2 e + 2 max|(ref + 0.3 - 0.3) - ref|}, the second term in the result's own
- * precision: twice the rounding that an innocent addition costs at the magnitude of the reference.
- * {@code e} is the largest error of three plain evaluations that differ in the order of their sums,
- * in where the scale is applied, as FlashAttention's reference with {@code reorder_ops} does, and
- * in whether multiply-adds are fused, so that one lucky order does not set the bound.
+ * <p>{@code bound = 2 e + 2 max|(ref + 0.3 - 0.3) - ref|}, the second term in fp32: twice the
+ * rounding that an innocent addition costs at the magnitude of the reference. {@code e} is the
+ * largest error of three plain evaluations that differ in the order of their sums, in where the
+ * scale is applied, as FlashAttention's reference with {@code reorder_ops} does, and in whether
+ * multiply-adds are fused, so that one lucky order does not set the bound.
  *
  * <p>Source: Dao-AILab, flash-attention, {@code tests/test_flash_attn.py} and {@code hopper/}.
  */

@@ -47,19 +47,30 @@ public final class Verifier {
       judged.add(one);
       if (!one.passes()) {
         reasons.add(
-            String.format(
-                Locale.ROOT,
-                "%s%s is %s, expected %s (error %.3g, %.3g of the bound)",
-                expected.name(),
-                expected.shape().position(measures.worst()),
-                (float) measures.got(),
-                (float) measures.expected(),
-                measures.maxAbs(),
-                one.errorRatio()));
+            expected.name()
+                + expected.shape().position(measures.worst())
+                + " is "
+                + (float) measures.got()
+                + ", expected "
+                + (float) measures.expected()
+                + " ("
+                + shortfall(one)
+                + ")");
       }
     }
     return reasons.isEmpty()
         ? new Verdict.Pass(judged)
         : new Verdict.Fail(String.join("; ", reasons), judged);
+  }
+
+  private static String shortfall(Verdict.Judged judged) {
+    double error = judged.measures().maxAbs();
+    if (Double.isNaN(error)) {
+      return "what is not finite never passes";
+    }
+    return Double.isNaN(judged.errorRatio())
+        ? String.format(
+            Locale.ROOT, "error %.3g; plain fp32 overflows here, so there is no bound", error)
+        : String.format(Locale.ROOT, "error %.3g, %.3g of the bound", error, judged.errorRatio());
   }
 }

@@ -19,6 +19,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.concurrent.atomic.AtomicInteger;
 
 /**
  * The reference backend under another name with a fault planted in it, to test what is told of
@@ -36,6 +37,10 @@ public final class PlantedBackend implements Backend {
     NAN,
     /** Nothing is written. */
     NOT_WRITTEN,
+    /** Correct at first; NaN once it has run a few times, as code compiled late might be. */
+    WRONG_WHEN_WARM,
+    /** Throws what no driver should. */
+    BREAKS,
     /** The driver fails when it runs. */
     THROWS,
     /** Everything is refused. */
@@ -108,10 +113,11 @@ public final class PlantedBackend implements Backend {
   }
 
   private record PlantedSession(
-      Session session, Fault fault, Map<Prepared, List<DeviceTensor>> written) implements Session {
+      Session session, Fault fault, Map<Prepared, List<DeviceTensor>> written, AtomicInteger runs)
+      implements Session {
 
     PlantedSession(Session session, Fault fault) {
-      this(session, fault, new HashMap<>());
+      this(session, fault, new HashMap<>(), new AtomicInteger());
     }
 
     @Override
@@ -137,6 +143,9 @@ public final class PlantedBackend implements Backend {
       if (fault == Fault.THROWS) {
         throw new DeviceException("planted", "plantedLaunch", "PLANTED_FAULT");
       }
+      if (fault == Fault.BREAKS) {
+        throw new ArrayIndexOutOfBoundsException("planted");
+      }
       if (fault == Fault.SLOW) {
         long until = System.nanoTime() + 20_000_000;
         while (System.nanoTime() < until) {
@@ -155,7 +164,8 @@ public final class PlantedBackend implements Backend {
           if (fault == Fault.WRONG_VALUE) {
             values.set(0, values.get(0) * 1.001f + 1e-3f);
             tensor.write(values);
-          } else if (fault == Fault.NAN) {
+          } else if (fault == Fault.NAN
+              || (fault == Fault.WRONG_WHEN_WARM && runs.incrementAndGet() > 4)) {
             values.set(values.size() - 1, Float.NaN);
             tensor.write(values);
           }

@@ -56,12 +56,6 @@ final class FlashAttention implements HostSession.Kernel {
   /** Rows of O^T whose products wait in L1 to be added. */
   private static final int CHUNK = 4 * STRIP;
 
-  /**
-   * Below this many flops one thread does it all: waking another takes some 10 microseconds, in
-   * which one core does about 2 million.
-   */
-  private static final double SERIAL_FLOPS = 2e6;
-
   private final AttentionProblem problem;
   private final AttentionShape shape;
   private final Workers workers;
@@ -88,7 +82,7 @@ final class FlashAttention implements HostSession.Kernel {
   FlashAttention(AttentionProblem problem, Map<String, Span> tensors, Workers workers) {
     this.problem = problem;
     this.shape = problem.shape();
-    this.workers = problem.flops() < SERIAL_FLOPS ? workers.callerOnly() : workers;
+    this.workers = workers.forWorkOf(problem.flops());
     q = Tensors.get(tensors, "q");
     k = Tensors.get(tensors, "k");
     v = Tensors.get(tensors, "v");
@@ -136,7 +130,12 @@ final class FlashAttention implements HostSession.Kernel {
 
   @Override
   public long scratchBytes() {
-    return scratchBytes(shape, states.length);
+    long bytes = (long) heaviestFirst.length * Integer.BYTES;
+    for (int head = 0; head < kStrips.length; head++) {
+      bytes += ((long) kStrips[head].length + vStrips[head].length) * Float.BYTES;
+      bytes += wildValues[head].length;
+    }
+    return bytes + Stream.of(states).mapToLong(State::bytes).sum();
   }
 
   /** Tiles that the last run computed. */
@@ -307,6 +306,26 @@ final class FlashAttention implements HostSession.Kernel {
     int maxFirst;
     int minEnd;
     long tiles;
+
+    long bytes() {
+      long floats =
+          Stream.of(
+                  qPanel,
+                  scores,
+                  product,
+                  acc,
+                  m,
+                  l,
+                  alpha,
+                  reference,
+                  sum,
+                  zeros,
+                  firstInTile,
+                  endInTile)
+              .mapToLong(array -> array.length)
+              .sum();
+      return floats * Float.BYTES + ((long) first.length + end.length) * Integer.BYTES;
+    }
 
     /** Turns to a query block; returns how many keys it has to look at. */
     int bind(int unit, int block) {

@@ -48,7 +48,7 @@ final class NaiveAttention implements HostSession.Kernel {
 
   @Override
   public long scratchBytes() {
-    return scratchBytes(shape);
+    return (long) scores.length * Float.BYTES;
   }
 
   @Override

@@ -73,7 +73,9 @@ final class SoftmaxStage implements HostSession.Kernel {
 
   @Override
   public long scratchBytes() {
-    return scratchBytes(shape, buffers.length);
+    return Stream.of(buffers)
+        .mapToLong(row -> (row.x.length + row.zeros.length + row.sums.length) * (long) Float.BYTES)
+        .sum();
   }
 
   private final class Row {

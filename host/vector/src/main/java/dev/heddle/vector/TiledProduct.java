@@ -25,9 +25,6 @@ final class TiledProduct {
   /** Products per slice where only speed counts. */
   static final int BLOCK_K = 512;
 
-  /** As many flops as one core does in the time that it takes to wake another. */
-  private static final double SERIAL_FLOPS = 2e6;
-
   /** Which part of each row of A counts; the rest is taken as 0 whatever it holds. */
   interface Visible {
     /** The first element of a row of A that counts. */
@@ -100,8 +97,7 @@ final class TiledProduct {
     this.matrixOfB = matrixOfB;
     this.layout = layout;
     this.visible = visible;
-    double flops = 2.0 * products * size.rows * size.columns * size.depth;
-    this.workers = flops < SERIAL_FLOPS ? workers.callerOnly() : workers;
+    this.workers = workers.forWorkOf(2.0 * products * size.rows * size.columns * size.depth);
     panels = new float[matricesOfB * size.panels()][size.depth * PANEL];
     strips = new float[this.workers.count()][size.blockRows() * size.sliceDepth()];
     tiles = new float[this.workers.count()][STRIP * PANEL];
@@ -116,7 +112,13 @@ final class TiledProduct {
 
   /** Memory held beyond A, B and C, bytes. */
   long scratchBytes() {
-    return scratchBytes(size, panels.length / size.panels(), workers.count());
+    long elements = 0;
+    for (float[][] arrays : new float[][][] {panels, strips, tiles}) {
+      for (float[] array : arrays) {
+        elements += array.length;
+      }
+    }
+    return elements * Float.BYTES;
   }
 
   /** Computes every product; C may be anything before. */

@@ -33,6 +33,9 @@ final class Workers implements AutoCloseable {
    */
   private static final long SPIN_NS = 50_000;
 
+  /** About what one core computes while another wakes, some 10 microseconds. */
+  private static final double SERIAL_FLOPS = 2e6;
+
   private final List<Thread> threads = new ArrayList<>();
   private volatile @Nullable Job current;
   private volatile boolean closed;
@@ -50,9 +53,9 @@ final class Workers implements AutoCloseable {
     return threads.size() + 1;
   }
 
-  /** A crew of the caller alone, for work that is not worth waking anyone. */
-  Workers callerOnly() {
-    return new Workers(1);
+  /** This crew, or for work that is not worth waking anyone a crew of the caller alone. */
+  Workers forWorkOf(double flops) {
+    return flops < SERIAL_FLOPS ? new Workers(1) : this;
   }
 
   /**
