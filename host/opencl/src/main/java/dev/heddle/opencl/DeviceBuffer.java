@@ -6,6 +6,8 @@ import dev.heddle.core.HostTensor;
 import dev.heddle.core.Shape;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.function.Consumer;
 import org.jocl.Pointer;
 import org.jocl.cl_command_queue;
@@ -37,6 +39,7 @@ final class DeviceBuffer implements DeviceTensor {
   private final Consumer<DeviceBuffer> onClose;
   private final cl_mem allocation;
   private final cl_mem payload;
+  private final List<DeviceBuffer> scratch = new ArrayList<>();
   private boolean open = true;
 
   /**
@@ -139,10 +142,22 @@ final class DeviceBuffer implements DeviceTensor {
     driver.fill(queue, payload, nan.array(), 0, payloadBytes());
   }
 
+  /** The bands of this tensor and of the scratch tensors that led to it. */
   @Override
   public boolean guardsIntact() {
     requireOpen();
-    return guardBytes == 0 || (intact(0) && intact(guardBytes + payloadBytes()));
+    return (guardBytes == 0 || (intact(0) && intact(guardBytes + payloadBytes())))
+        && scratch.stream().allMatch(DeviceBuffer::guardsIntact);
+  }
+
+  /** Answers for a scratch tensor's guard bands too, as long as that is open. */
+  void watch(DeviceBuffer other) {
+    scratch.add(other);
+  }
+
+  /** No longer answers for a scratch tensor. */
+  void unwatch(DeviceBuffer other) {
+    scratch.remove(other);
   }
 
   private boolean intact(long offset) {

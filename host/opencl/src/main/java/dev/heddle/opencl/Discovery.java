@@ -129,8 +129,7 @@ record Discovery(List<ClDevice> devices, Probe probe) {
             kind,
             emulated,
             limits);
-    int alignmentBits =
-        clamp(inventory.number(id, CL_DEVICE_MEM_BASE_ADDR_ALIGN, Sizeof.cl_uint));
+    int alignmentBits = clamp(inventory.number(id, CL_DEVICE_MEM_BASE_ADDR_ALIGN, Sizeof.cl_uint));
     return new ClDevice(device, platform, id, platformName, Math.max(1, alignmentBits / 8));
   }
 
@@ -140,7 +139,8 @@ record Discovery(List<ClDevice> devices, Probe probe) {
   }
 
   private static Discovery unavailable(Throwable thrown) {
-    // The first use of JOCL after a failed one throws NoClassDefFoundError; what failed is its cause.
+    // The first use of JOCL after a failed one throws NoClassDefFoundError; what failed is its
+    // cause.
     Throwable root = thrown;
     while (root.getCause() != null) {
       root = root.getCause();
@@ -161,8 +161,9 @@ record Discovery(List<ClDevice> devices, Probe probe) {
   }
 
   /**
-   * What a throwable says, in one line. JOCL puts the stack traces of both ways in which it tried to
-   * load its library into one message; the last exception in it is the one of the file it brought.
+   * What a throwable says, in one line. JOCL puts the stack traces of both ways in which it tried
+   * to load its library into one message; the last exception in it is the one of the file it
+   * brought.
    */
   private static String essence(Throwable thrown) {
     String message = thrown.getMessage();

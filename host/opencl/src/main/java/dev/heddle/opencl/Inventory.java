@@ -70,8 +70,7 @@ interface Inventory {
       }
       check("clGetDeviceIDs", code);
       cl_device_id[] ids = new cl_device_id[count[0]];
-      check(
-          "clGetDeviceIDs", CL.clGetDeviceIDs(platform, ALL_DEVICE_TYPES, ids.length, ids, null));
+      check("clGetDeviceIDs", CL.clGetDeviceIDs(platform, ALL_DEVICE_TYPES, ids.length, ids, null));
       return List.of(ids);
     }
 

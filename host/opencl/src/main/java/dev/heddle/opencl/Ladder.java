@@ -114,10 +114,7 @@ final class Ladder {
     Launch launch =
         new Launch(
             "attention_flash_cpu",
-            List.of(
-                groups(shape.seqlenQ(), blockM),
-                (long) shape.headsQ(),
-                (long) shape.batch()),
+            List.of(groups(shape.seqlenQ(), blockM), (long) shape.headsQ(), (long) shape.batch()),
             ALONE,
             same("q", "k", "v", "out", "lse"));
     return new Recipe(

@@ -21,8 +21,8 @@ final class Limits {
    * Most private memory that a driver is trusted to hold for one of its threads, bytes. OpenCL lets
    * nobody ask for it, and no driver refuses more: processors' drivers put private arrays on the
    * stack of the thread that runs the work-group, where too many of them end the process. Threads'
-   * stacks are as large as {@code ulimit -s} says, usually 8 MiB, and 2 MiB where it says unlimited;
-   * half of that is left to the driver and to the compiler's own spills.
+   * stacks are as large as {@code ulimit -s} says, usually 8 MiB, and 2 MiB where it says
+   * unlimited; half of that is left to the driver and to the compiler's own spills.
    */
   static final long PRIVATE_MEMORY_BYTES = 1 << 20;
 

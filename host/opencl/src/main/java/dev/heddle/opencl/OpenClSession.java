@@ -108,20 +108,21 @@ final class OpenClSession implements Session {
     if (refusal.isPresent()) {
       throw new UnsupportedProblemException(refusal.get());
     }
-    Map<String, cl_mem> memory = new HashMap<>();
+    Map<String, DeviceBuffer> operands = new HashMap<>();
     for (TensorSpec spec : operation.tensors()) {
-      memory.put(spec.name(), memoryOf(operation, spec, given));
+      operands.put(spec.name(), operand(operation, spec, given));
     }
-    return prepare(operation, plan, backend.recipe(operation, plan), memory);
+    return prepare(operation, plan, backend.recipe(operation, plan), operands);
   }
 
   /** Compiles and binds a recipe whose limits were checked. */
-  Launchable prepare(Operation operation, Plan plan, Recipe recipe, Map<String, cl_mem> memory) {
+  Launchable prepare(
+      Operation operation, Plan plan, Recipe recipe, Map<String, DeviceBuffer> operands) {
     KernelSource source = backend.source(recipe.file());
     cl_program program = program(source, recipe);
     Launchable launchable = new Launchable(operation, provenance(plan, source), recipe);
     try {
-      launchable.build(program, source, memory);
+      launchable.build(program, source, operands);
     } catch (RuntimeException e) {
       launchable.release();
       throw e;
@@ -130,7 +131,8 @@ final class OpenClSession implements Session {
     return launchable;
   }
 
-  private cl_mem memoryOf(Operation operation, TensorSpec spec, Map<String, DeviceTensor> given) {
+  private DeviceBuffer operand(
+      Operation operation, TensorSpec spec, Map<String, DeviceTensor> given) {
     if (!(given.get(spec.name()) instanceof DeviceBuffer tensor) || !tensors.contains(tensor)) {
       throw new IllegalArgumentException(
           operation.name() + " needs a tensor of this session for '" + spec.name() + "'");
@@ -149,7 +151,7 @@ final class OpenClSession implements Session {
               + " "
               + tensor.shape());
     }
-    return tensor.memory();
+    return tensor;
   }
 
   private cl_program program(KernelSource source, Recipe recipe) {
@@ -232,6 +234,7 @@ final class OpenClSession implements Session {
     private final Recipe recipe;
     private final List<cl_kernel> kernels = new ArrayList<>();
     private final List<DeviceBuffer> scratch = new ArrayList<>();
+    private final List<DeviceBuffer> outputs = new ArrayList<>();
 
     private Launchable(Operation operation, Provenance provenance, Recipe recipe) {
       this.operation = operation;
@@ -239,8 +242,16 @@ final class OpenClSession implements Session {
       this.recipe = recipe;
     }
 
-    private void build(cl_program program, KernelSource source, Map<String, cl_mem> operands) {
-      Map<String, cl_mem> memory = new HashMap<>(operands);
+    private void build(
+        cl_program program, KernelSource source, Map<String, DeviceBuffer> operands) {
+      Map<String, cl_mem> memory = new HashMap<>();
+      operands.forEach((name, tensor) -> memory.put(name, tensor.memory()));
+      for (TensorSpec output : operation.outputs()) {
+        DeviceBuffer tensor = operands.get(output.name());
+        if (tensor != null) {
+          outputs.add(tensor);
+        }
+      }
       recipe
           .scratch()
           .forEach((name, shape) -> {
@@ -305,6 +316,7 @@ final class OpenClSession implements Session {
     private void release() {
       kernels.forEach(driver::release);
       kernels.clear();
+      scratch.forEach(tensor -> outputs.forEach(output -> output.unwatch(tensor)));
       scratch.forEach(DeviceBuffer::close);
       scratch.clear();
     }

@@ -51,10 +51,7 @@ final class PeakRate {
     try (DeviceTensor sums = session.allocate(Shape.of(workItems), DType.FP32);
         Prepared kernel =
             session.prepare(
-                nothing,
-                Plan.of("fma_peak"),
-                recipe,
-                Map.of("y", ((DeviceBuffer) sums).memory()))) {
+                nothing, Plan.of("fma_peak"), recipe, Map.of("y", (DeviceBuffer) sums))) {
       session.run(List.of(kernel));
       double best = 0;
       long begin = System.nanoTime();

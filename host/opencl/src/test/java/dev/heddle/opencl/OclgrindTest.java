@@ -3,13 +3,12 @@ package dev.heddle.opencl;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import java.io.IOException;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
-import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.Test;
@@ -18,7 +17,6 @@ import org.junit.jupiter.api.io.TempDir;
 /** Every kernel under Oclgrind with its race, memory and initialisation checks on. */
 class OclgrindTest {
   private static final String ICD = "liboclgrind-rt-icd.so";
-  private static final int TIMEOUT_MINUTES = 4;
 
   @TempDir Path folder;
 
@@ -72,32 +70,15 @@ class OclgrindTest {
         icd().orElseGet(() -> Assumptions.abort("Oclgrind (" + ICD + ") is not installed"));
     Path vendors = Files.createDirectory(folder.resolve("vendors"));
     Files.writeString(vendors.resolve("oclgrind.icd"), library + "\n");
-    Path log = folder.resolve("log");
-    List<String> command = new ArrayList<>();
-    command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
-    command.addAll(
-        List.of(
-            "--enable-native-access=ALL-UNNAMED",
-            "-cp",
-            System.getProperty("java.class.path"),
-            OclgrindRun.class.getName()));
-    command.addAll(List.of(fault));
-    ProcessBuilder builder =
-        new ProcessBuilder(command).redirectErrorStream(true).redirectOutput(log.toFile());
-    builder.environment().put("OCL_ICD_VENDORS", vendors.toString());
+    Map<String, String> environment = new HashMap<>();
+    environment.put("OCL_ICD_VENDORS", vendors.toString());
     for (String check : List.of("DATA_RACES", "UNINITIALIZED", "CHECK_API")) {
-      builder.environment().put("OCLGRIND_" + check, "1");
+      environment.put("OCLGRIND_" + check, "1");
     }
     // Optimised code holds freeze instructions, which Oclgrind's initialisation check does not
     // know.
-    builder.environment().put("OCLGRIND_BUILD_OPTIONS", "-cl-opt-disable");
-    Process process = builder.start();
-    boolean ended = process.waitFor(TIMEOUT_MINUTES, TimeUnit.MINUTES);
-    process.destroyForcibly().waitFor();
-    List<String> output = Files.readAllLines(log, StandardCharsets.ISO_8859_1);
-    assertThat(ended).as("ended in time: %s", output).isTrue();
-    assertThat(process.exitValue()).as("exit code: %s", output).isZero();
-    return output;
+    environment.put("OCLGRIND_BUILD_OPTIONS", "-cl-opt-disable");
+    return ForkedJvm.run(folder, OclgrindRun.class, environment, fault);
   }
 
   /** Oclgrind's driver library, where systems put it. */
