@@ -37,6 +37,7 @@
 // Source: Dao, "FlashAttention-2", 2023, algorithm 1, with the roles of rows and lanes exchanged.
 
 #include "attention_args.h"
+#include "force_inline.h"
 #include "vector_math.h"
 
 #ifndef BLOCK_M

@@ -25,7 +25,8 @@
 // Bytes: nothing is reused on purpose: 8 HEAD_DIM read per score, 8 per product in values; the scores
 //   cross memory four times (written, read twice, written as probabilities, read).
 // Numerics: fp32; sums in index order.
-// Limits: fp32 storage; 4 B H_Q SEQLEN_Q SEQLEN_K bytes of scores within one allocation.
+// Limits: fp32 storage; B H_Q below 2^31; 4 B H_Q SEQLEN_Q SEQLEN_K bytes of scores within one
+//   allocation.
 // Source: Vaswani et al., "Attention Is All You Need", 2017, equation 1.
 
 #include "attention_args.h"
@@ -37,6 +38,7 @@ __kernel void attention_scores_naive(const __global float *q, const __global flo
   const int j = (int)get_global_id(0);
   const int i = (int)get_global_id(1);
   const int bh = (int)get_global_id(2);
+  if (bh >= args.batch * args.heads_q) return;
   if (j >= args.seqlen_k || i >= args.seqlen_q) return;
   const int b = bh / args.heads_q;
   const int h = bh % args.heads_q;
@@ -58,6 +60,7 @@ __kernel void attention_softmax_naive(const __global float *scores, __global flo
                                       __global float *lse, const attention_args args) {
   const int i = (int)get_global_id(0);
   const int bh = (int)get_global_id(1);
+  if (bh >= args.batch * args.heads_q) return;
   if (i >= args.seqlen_q) return;
   const size_t q_row = (size_t)bh * args.seqlen_q + i;
   scores += q_row * args.seqlen_k;
@@ -86,6 +89,7 @@ __kernel void attention_values_naive(const __global float *probabilities, const 
   const int d = (int)get_global_id(0);
   const int i = (int)get_global_id(1);
   const int bh = (int)get_global_id(2);
+  if (bh >= args.batch * args.heads_q) return;
   if (d >= HEAD_DIM_V || i >= args.seqlen_q) return;
   const int b = bh / args.heads_q;
   const int h = bh % args.heads_q;

@@ -32,6 +32,7 @@
 //   times: written raw, read three times, written as probabilities, read.
 // Local memory: 4 (BLOCK_M (BLOCK_K + 1) + BLOCK_K (BLOCK_N + 1)) bytes in the products,
 //   4 SOFTMAX_THREADS bytes in the softmax.
+// Private memory: 4 BLOCK_M / THREADS_M (BLOCK_N / THREADS_N + 2) bytes in the products.
 // Numerics: fp32, fused multiply-adds; row sums by a tree.
 // Limits: fp32 storage; 4 B H_Q SEQLEN_Q SEQLEN_K bytes of scores within one allocation.
 // Source: Vaswani et al., "Attention Is All You Need", 2017, equation 1.

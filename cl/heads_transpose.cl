@@ -25,6 +25,7 @@ __kernel void heads_transpose(const __global float *restrict x, __global float *
   const int e = (int)get_global_id(0);
   const int row = (int)get_global_id(1);
   const int b = (int)get_global_id(2);
+  if (b >= args.batch) return;
   if (e >= args.width || row >= args.outer * args.inner) return;
   const int o = row / args.inner;
   const int i = row % args.inner;

@@ -27,6 +27,7 @@
 // Source: Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication", 2008.
 
 #include "linear_args.h"
+#include "force_inline.h"
 #include "vector_math.h"
 
 #ifndef BLOCK_M

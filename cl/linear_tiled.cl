@@ -18,6 +18,7 @@
 // FLOPs: 2 ROWS IN_FEATURES OUT_FEATURES.
 // Bytes: x is read OUT_FEATURES / BLOCK_N times, weight ROWS / BLOCK_M times, y written once.
 // Local memory: 4 (BLOCK_M (BLOCK_K + 1) + BLOCK_K (BLOCK_N + 1)) bytes.
+// Private memory: 4 BLOCK_M / THREADS_M (BLOCK_N / THREADS_N + 2) bytes at most.
 // Numerics: fp32, fused multiply-adds in index order, the bias added last.
 // Limits: fp32 storage.
 // Source: the classic blocked product; see Kirk and Hwu, "Programming Massively Parallel Processors".

@@ -6,9 +6,7 @@
 #ifndef HEDDLE_LOCAL_TILES_H
 #define HEDDLE_LOCAL_TILES_H
 
-// A compile-time constant handed to a function, such as a tile's size, only pays once the function is
-// inlined; compilers left to themselves keep large ones as calls.
-#define FORCE_INLINE inline __attribute__((always_inline))
+#include "force_inline.h"
 
 // Copies tile_rows x tile_columns elements of a row-major matrix into `tile`, 0 where the matrix has
 // ended: only rows_left rows and columns_left columns of it remain. No barrier.

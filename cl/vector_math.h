@@ -2,9 +2,7 @@
 #ifndef HEDDLE_VECTOR_MATH_H
 #define HEDDLE_VECTOR_MATH_H
 
-// A compile-time constant handed to a function, such as `masked`, only pays once the function is
-// inlined; compilers left to themselves keep large ones as calls that test it in the inner loop.
-#define FORCE_INLINE inline __attribute__((always_inline))
+#include "force_inline.h"
 
 // The larger of each lane. Written as a comparison, which is one instruction, where fmax would spend
 // three on ignoring a NaN. When a lane of b is NaN the result is NaN.

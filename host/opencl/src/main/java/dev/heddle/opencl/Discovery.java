@@ -7,22 +7,17 @@ import static org.jocl.CL.CL_DEVICE_MAX_MEM_ALLOC_SIZE;
 import static org.jocl.CL.CL_DEVICE_MAX_WORK_GROUP_SIZE;
 import static org.jocl.CL.CL_DEVICE_MEM_BASE_ADDR_ALIGN;
 import static org.jocl.CL.CL_DEVICE_NAME;
-import static org.jocl.CL.CL_DEVICE_NOT_FOUND;
 import static org.jocl.CL.CL_DEVICE_TYPE;
 import static org.jocl.CL.CL_DEVICE_TYPE_CPU;
 import static org.jocl.CL.CL_DEVICE_TYPE_GPU;
 import static org.jocl.CL.CL_DEVICE_VERSION;
 import static org.jocl.CL.CL_DRIVER_VERSION;
 import static org.jocl.CL.CL_PLATFORM_NAME;
-import static org.jocl.CL.CL_SUCCESS;
 
 import dev.heddle.core.Device;
-import dev.heddle.core.DeviceException;
 import dev.heddle.core.Probe;
 import java.util.ArrayList;
 import java.util.List;
-import org.jocl.CL;
-import org.jocl.Pointer;
 import org.jocl.Sizeof;
 import org.jocl.cl_device_id;
 import org.jocl.cl_platform_id;
@@ -34,11 +29,8 @@ import org.jocl.cl_platform_id;
  * @param probe the same for the rest of Heddle, or why there is none
  */
 record Discovery(List<ClDevice> devices, Probe probe) {
-  /** JOCL's constant of this name is sign-extended to 64 ones, which rusticl refuses. */
-  private static final long ALL_DEVICE_TYPES = 0xFFFFFFFFL;
-
-  /** What the ICD loader answers when no vendor is registered. */
-  private static final int PLATFORM_NOT_FOUND = -1001;
+  /** Part of what JOCL says when its own library was loaded and found no OpenCL loader. */
+  private static final String NO_LOADER = "Implementation library could not be loaded";
 
   private static final String INSTALL =
       "run ci/setup, or install your device's OpenCL driver; for a processor: pocl-opencl-icd";
@@ -50,43 +42,46 @@ record Discovery(List<ClDevice> devices, Probe probe) {
     if (System.getProperty("uniqueLibraryNames") == null) {
       System.setProperty("uniqueLibraryNames", "true");
     }
+    return run(backend, Inventory.ofThisMachine());
+  }
+
+  /** Looks through an inventory; never throws. */
+  static Discovery run(String backend, Inventory inventory) {
     try {
-      return search(backend);
-    } catch (UnsatisfiedLinkError | NoClassDefFoundError | ExceptionInInitializerError e) {
-      return unavailable(
-          "no OpenCL loader (libOpenCL.so.1) found",
-          "install it (Debian: ocl-icd-libopencl1) and a driver: " + INSTALL);
-    } catch (DeviceException e) {
-      return unavailable(e.getMessage() + "", INSTALL);
+      return search(backend, inventory);
+    } catch (Throwable e) {
+      // Errors too: native libraries that are missing or broken come as several kinds of them, and
+      // none may keep the other backends from being used.
+      return unavailable(e);
     }
   }
 
-  private static Discovery search(String backend) {
-    List<String> notes = new ArrayList<>();
-    List<ClDevice> devices = new ArrayList<>();
-    int[] count = new int[1];
-    int code = CL.clGetPlatformIDs(0, null, count);
-    if (code == PLATFORM_NOT_FOUND || (code == CL_SUCCESS && count[0] == 0)) {
+  private static Discovery search(String backend, Inventory inventory) {
+    List<cl_platform_id> platforms = inventory.platforms();
+    if (platforms.isEmpty()) {
       return unavailable("the OpenCL loader finds no driver (no platform)", INSTALL);
     }
-    check("clGetPlatformIDs", code);
-    cl_platform_id[] platforms = new cl_platform_id[count[0]];
-    check("clGetPlatformIDs", CL.clGetPlatformIDs(platforms.length, platforms, null));
-    for (cl_platform_id platform : platforms) {
-      String name = platformText(platform, CL_PLATFORM_NAME);
-      code = CL.clGetDeviceIDs(platform, ALL_DEVICE_TYPES, 0, null, count);
-      if (code != CL_SUCCESS) {
-        // A platform without a device is normal: a driver that is installed for absent hardware.
-        notes.add(
-            code == CL_DEVICE_NOT_FOUND
-                ? "platform " + name + " has no device"
-                : "platform " + name + " was left out: " + CL.stringFor_errorCode(code));
-        continue;
-      }
-      cl_device_id[] ids = new cl_device_id[count[0]];
-      check("clGetDeviceIDs", CL.clGetDeviceIDs(platform, ALL_DEVICE_TYPES, ids.length, ids, null));
-      for (cl_device_id id : ids) {
-        devices.add(describe(backend, devices.size(), platform, name, id));
+    List<String> notes = new ArrayList<>();
+    List<ClDevice> devices = new ArrayList<>();
+    for (int p = 0; p < platforms.size(); p++) {
+      cl_platform_id platform = platforms.get(p);
+      String name = Integer.toString(p);
+      try {
+        name = inventory.text(platform, CL_PLATFORM_NAME);
+        List<cl_device_id> ids = inventory.devices(platform);
+        if (ids.isEmpty()) {
+          // This is normal: a driver that is installed for absent hardware.
+          notes.add("platform " + name + " has no device");
+        }
+        for (int d = 0; d < ids.size(); d++) {
+          try {
+            devices.add(describe(inventory, backend, devices.size(), platform, name, ids.get(d)));
+          } catch (RuntimeException e) {
+            notes.add("device " + d + " of platform " + name + " was left out: " + essence(e));
+          }
+        }
+      } catch (RuntimeException e) {
+        notes.add("platform " + name + " was left out: " + essence(e));
       }
     }
     if (devices.isEmpty()) {
@@ -98,8 +93,13 @@ record Discovery(List<ClDevice> devices, Probe probe) {
   }
 
   private static ClDevice describe(
-      String backend, int index, cl_platform_id platform, String platformName, cl_device_id id) {
-    long type = number(id, CL_DEVICE_TYPE, Sizeof.cl_ulong);
+      Inventory inventory,
+      String backend,
+      int index,
+      cl_platform_id platform,
+      String platformName,
+      cl_device_id id) {
+    long type = inventory.number(id, CL_DEVICE_TYPE, Sizeof.cl_ulong);
     boolean emulated = platformName.equals("Oclgrind");
     Device.Kind kind;
     if ((type & CL_DEVICE_TYPE_GPU) != 0) {
@@ -111,61 +111,70 @@ record Discovery(List<ClDevice> devices, Probe probe) {
     }
     Device.Limits limits =
         new Device.Limits(
-            number(id, CL_DEVICE_GLOBAL_MEM_SIZE, Sizeof.cl_ulong),
-            number(id, CL_DEVICE_MAX_MEM_ALLOC_SIZE, Sizeof.cl_ulong),
-            number(id, CL_DEVICE_LOCAL_MEM_SIZE, Sizeof.cl_ulong),
-            Math.toIntExact(number(id, CL_DEVICE_MAX_WORK_GROUP_SIZE, Sizeof.size_t)),
-            Math.toIntExact(number(id, CL_DEVICE_MAX_COMPUTE_UNITS, Sizeof.cl_uint)));
+            inventory.number(id, CL_DEVICE_GLOBAL_MEM_SIZE, Sizeof.cl_ulong),
+            inventory.number(id, CL_DEVICE_MAX_MEM_ALLOC_SIZE, Sizeof.cl_ulong),
+            inventory.number(id, CL_DEVICE_LOCAL_MEM_SIZE, Sizeof.cl_ulong),
+            clamp(inventory.number(id, CL_DEVICE_MAX_WORK_GROUP_SIZE, Sizeof.size_t)),
+            clamp(inventory.number(id, CL_DEVICE_MAX_COMPUTE_UNITS, Sizeof.cl_uint)));
     Device device =
         new Device(
             backend,
             index,
-            deviceText(id, CL_DEVICE_NAME),
+            inventory.text(id, CL_DEVICE_NAME),
             platformName
                 + " "
-                + deviceText(id, CL_DRIVER_VERSION)
+                + inventory.text(id, CL_DRIVER_VERSION)
                 + ", "
-                + deviceText(id, CL_DEVICE_VERSION),
+                + inventory.text(id, CL_DEVICE_VERSION),
             kind,
             emulated,
             limits);
-    int alignmentBits = Math.toIntExact(number(id, CL_DEVICE_MEM_BASE_ADDR_ALIGN, Sizeof.cl_uint));
+    int alignmentBits = clamp(inventory.number(id, CL_DEVICE_MEM_BASE_ADDR_ALIGN, Sizeof.cl_uint));
     return new ClDevice(device, platform, id, platformName, Math.max(1, alignmentBits / 8));
   }
 
-  private static long number(cl_device_id id, int what, int bytes) {
-    if (bytes == Sizeof.cl_uint) {
-      int[] value = new int[1];
-      check("clGetDeviceInfo", CL.clGetDeviceInfo(id, what, bytes, Pointer.to(value), null));
-      return value[0] & 0xFFFFFFFFL;
+  /** A limit as an int: some drivers answer "no limit" with the type's largest number. */
+  private static int clamp(long value) {
+    return (int) Math.min(value, Integer.MAX_VALUE);
+  }
+
+  private static Discovery unavailable(Throwable thrown) {
+    // The first use of JOCL after a failed one throws NoClassDefFoundError; what failed is its
+    // cause.
+    Throwable root = thrown;
+    while (root.getCause() != null) {
+      root = root.getCause();
     }
-    long[] value = new long[1];
-    check("clGetDeviceInfo", CL.clGetDeviceInfo(id, what, bytes, Pointer.to(value), null));
-    return value[0];
-  }
-
-  private static String deviceText(cl_device_id id, int what) {
-    long[] size = new long[1];
-    check("clGetDeviceInfo", CL.clGetDeviceInfo(id, what, 0, null, size));
-    byte[] bytes = new byte[(int) size[0]];
-    check("clGetDeviceInfo", CL.clGetDeviceInfo(id, what, size[0], Pointer.to(bytes), null));
-    return Driver.text(bytes).strip();
-  }
-
-  private static String platformText(cl_platform_id platform, int what) {
-    long[] size = new long[1];
-    check("clGetPlatformInfo", CL.clGetPlatformInfo(platform, what, 0, null, size));
-    byte[] bytes = new byte[(int) size[0]];
-    check(
-        "clGetPlatformInfo",
-        CL.clGetPlatformInfo(platform, what, size[0], Pointer.to(bytes), null));
-    return Driver.text(bytes).strip();
-  }
-
-  private static void check(String call, int code) {
-    if (code != CL_SUCCESS) {
-      throw new DeviceException("this machine", call, CL.stringFor_errorCode(code));
+    String reason = essence(root);
+    if (reason.contains(NO_LOADER)) {
+      return unavailable(
+          "no OpenCL loader (libOpenCL.so.1) found",
+          "install it (Debian: ocl-icd-libopencl1) and a driver: " + INSTALL);
     }
+    if (thrown instanceof LinkageError) {
+      return unavailable(
+          "JOCL, the OpenCL binding, can't load its native library: " + reason,
+          "set java.io.tmpdir to a writable folder that is not mounted noexec; JOCL has a library"
+              + " for x86_64 and arm64 only");
+    }
+    return unavailable("looking for OpenCL devices failed: " + reason, INSTALL);
+  }
+
+  /**
+   * What a throwable says, in one line. JOCL puts the stack traces of both ways in which it tried
+   * to load its library into one message; the last exception in it is the one of the file it
+   * brought.
+   */
+  private static String essence(Throwable thrown) {
+    String message = thrown.getMessage();
+    if (message == null || message.isBlank()) {
+      return thrown.getClass().getSimpleName();
+    }
+    return message
+        .lines()
+        .filter(line -> line.startsWith("java."))
+        .reduce((first, second) -> second)
+        .orElseGet(() -> message.lines().findFirst().orElse(message));
   }
 
   private static Discovery unavailable(String reason, String remedy) {

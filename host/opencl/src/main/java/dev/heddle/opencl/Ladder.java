@@ -79,12 +79,14 @@ final class Ladder {
     int blockN = value(tunables, "BLOCK_N");
     int threadsN = value(tunables, "THREADS_N");
     long vStride = groups(shape.headDimV(), threadsN) * threadsN;
-    // The sum that the kernel's header states.
+    // The sums that the kernel's header states.
     long localFloats =
         blockM * (shape.headDim() + 1L)
             + Math.max(shape.headDim() * (blockN + 1L), blockN * vStride)
             + blockM * (blockN + 1L)
             + (long) blockM * threadsN;
+    long rowsEach = blockM / value(tunables, "THREADS_M");
+    long privateFloats = rowsEach * (vStride / threadsN + blockN / threadsN + 5);
     Launch launch =
         new Launch(
             "attention_flash",
@@ -98,23 +100,32 @@ final class Ladder {
         Map.of(),
         args(attention),
         LSE,
-        4 * localFloats);
+        4 * localFloats,
+        4 * privateFloats);
   }
 
   private static Recipe flashCpu(
       String file, AttentionProblem attention, SortedMap<String, Integer> tunables) {
     AttentionShape shape = attention.shape();
+    int blockM = value(tunables, "BLOCK_M");
+    // The sum that the kernel's header states.
+    long privateFloats =
+        blockM * ((long) shape.headDim() + shape.headDimV() + value(tunables, "BLOCK_N"));
     Launch launch =
         new Launch(
             "attention_flash_cpu",
-            List.of(
-                groups(shape.seqlenQ(), value(tunables, "BLOCK_M")),
-                (long) shape.headsQ(),
-                (long) shape.batch()),
+            List.of(groups(shape.seqlenQ(), blockM), (long) shape.headsQ(), (long) shape.batch()),
             ALONE,
             same("q", "k", "v", "out", "lse"));
     return new Recipe(
-        file, headDims(shape, tunables), List.of(launch), Map.of(), args(attention), LSE, 0);
+        file,
+        headDims(shape, tunables),
+        List.of(launch),
+        Map.of(),
+        args(attention),
+        LSE,
+        0,
+        4 * privateFloats);
   }
 
   /** The three stages, with the probabilities written over the scores. */
@@ -135,7 +146,8 @@ final class Ladder {
         Map.of("scores", attention.shape().scores()),
         args(attention),
         LSE,
-        stageLocalBytes(algorithm, tunables));
+        stageLocalBytes(algorithm, tunables),
+        stagePrivateBytes(algorithm, tunables));
   }
 
   private static Recipe stage(
@@ -148,7 +160,8 @@ final class Ladder {
         Map.of(),
         args(attention),
         LSE,
-        stageLocalBytes(algorithm, tunables));
+        stageLocalBytes(algorithm, tunables),
+        stagePrivateBytes(algorithm, tunables));
   }
 
   private static Launch launch(
@@ -199,6 +212,10 @@ final class Ladder {
         : Math.max(productLocalBytes(tunables), 4L * value(tunables, "SOFTMAX_THREADS"));
   }
 
+  private static long stagePrivateBytes(String algorithm, SortedMap<String, Integer> tunables) {
+    return algorithm.equals("naive") ? 0 : productPrivateBytes(tunables);
+  }
+
   private static SortedMap<String, Integer> headDims(
       AttentionShape shape, SortedMap<String, Integer> tunables) {
     SortedMap<String, Integer> macros = new TreeMap<>(tunables);
@@ -245,7 +262,8 @@ final class Ladder {
             "in_features", linear.inFeatures(),
             "out_features", linear.outFeatures()),
         Set.of("bias"),
-        tiled ? productLocalBytes(tunables) : 0);
+        tiled ? productLocalBytes(tunables) : 0,
+        tiled ? productPrivateBytes(tunables) : panelPrivateBytes(tunables));
   }
 
   // ---- heads
@@ -270,6 +288,7 @@ final class Ladder {
             "inner", heads.inner(),
             "width", heads.width()),
         Set.of(),
+        0,
         0);
   }
 
@@ -280,6 +299,20 @@ final class Ladder {
     long blockK = value(tunables, "BLOCK_K");
     return 4
         * (value(tunables, "BLOCK_M") * (blockK + 1) + blockK * (value(tunables, "BLOCK_N") + 1L));
+  }
+
+  /** Private memory of a work-item's share of a product, as the tiled kernels' headers state it. */
+  private static long productPrivateBytes(SortedMap<String, Integer> tunables) {
+    long rowsEach = value(tunables, "BLOCK_M") / value(tunables, "THREADS_M");
+    long columnsEach = value(tunables, "BLOCK_N") / value(tunables, "THREADS_N");
+    return 4 * rowsEach * (columnsEach + 2);
+  }
+
+  /** Private memory of a panel and the rows that it is multiplied into, as linear_cpu states it. */
+  private static long panelPrivateBytes(SortedMap<String, Integer> tunables) {
+    return 4L
+        * value(tunables, "BLOCK_N")
+        * (value(tunables, "BLOCK_K") + value(tunables, "BLOCK_M"));
   }
 
   private static List<Long> oneEach(long x, long y, long z) {

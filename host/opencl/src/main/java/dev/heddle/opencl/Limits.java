@@ -17,6 +17,14 @@ import java.util.Optional;
 
 /** What keeps a recipe from running on a device, checked before anything is allocated. */
 final class Limits {
+  /**
+   * Most private memory that a driver is trusted to hold for one of its threads, bytes. OpenCL lets
+   * nobody ask for it, and no driver refuses more: processors' drivers put private arrays on the
+   * stack of the thread that runs the work-group, where too many of them end the process. Threads'
+   * stacks are as large as {@code ulimit -s} says, usually 8 MiB, and 2 MiB where it says
+   * unlimited; half of that is left to the driver and to the compiler's own spills.
+   */
+  static final long PRIVATE_MEMORY_BYTES = 1 << 20;
 
   private Limits() {}
 
@@ -39,7 +47,8 @@ final class Limits {
     return tooMuch(device, operation.name(), total)
         .or(() -> tooManyRows(operation))
         .or(() -> workGroup(device, recipe))
-        .or(() -> localMemory(device, recipe));
+        .or(() -> localMemory(device, recipe))
+        .or(() -> privateMemory(device, recipe));
   }
 
   /** Refuses a tensor that passes the device's largest allocation. */
@@ -136,6 +145,28 @@ final class Limits {
                     + " has "
                     + limit
                     + " (CL_DEVICE_LOCAL_MEM_SIZE)"));
+  }
+
+  /**
+   * A processor's driver runs a work-group's work-items in turns on one thread, which holds the
+   * private arrays of them all; elsewhere each work-item has its own.
+   */
+  private static Optional<Refusal> privateMemory(Device device, Recipe recipe) {
+    boolean together = device.kind() == Device.Kind.CPU;
+    long bytes = recipe.privateBytes() * (together ? recipe.largestGroup() : 1);
+    return bytes <= PRIVATE_MEMORY_BYTES
+        ? Optional.empty()
+        : Optional.of(
+            new Refusal(
+                "privateMemoryBytes",
+                recipe.file()
+                    + " needs "
+                    + bytes
+                    + " bytes of private memory per "
+                    + (together ? "work-group" : "work-item")
+                    + "; at most "
+                    + PRIVATE_MEMORY_BYTES
+                    + " are trusted to fit a thread's stack"));
   }
 
   /** Bytes that a payload takes with its guard bands. */

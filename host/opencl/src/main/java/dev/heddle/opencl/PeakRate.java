@@ -43,7 +43,8 @@ final class PeakRate {
             Map.of(),
             Map.of("iterations", iterations, "factor", 1f, "addend", 0f),
             Set.of(),
-            0);
+            0,
+            4L * CHAINS * lanes);
     double flops = 2.0 * CHAINS * lanes * iterations * workItems;
     // A prepared operation says what it computes; this one only occupies the device.
     HeadsTranspose nothing = new HeadsTranspose(1, 1, 1, workItems, DType.FP32);

@@ -17,6 +17,8 @@ import java.util.SortedMap;
  * @param args values of the members of the kernels' argument struct
  * @param optional arguments that kernels accept as null where the operation has no such tensor
  * @param localBytes most local memory that one of the kernels takes, bytes
+ * @param privateBytes most private memory that a work-item's arrays take in one of the kernels,
+ *     bytes
  */
 record Recipe(
     String file,
@@ -25,7 +27,8 @@ record Recipe(
     Map<String, Shape> scratch,
     Map<String, Number> args,
     Set<String> optional,
-    long localBytes) {
+    long localBytes,
+    long privateBytes) {
 
   /**
    * One kernel.

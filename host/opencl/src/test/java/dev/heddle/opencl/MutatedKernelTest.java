@@ -5,27 +5,13 @@ import static org.assertj.core.api.Assertions.assertThat;
 import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionShape;
 import dev.heddle.core.BandMask;
-import dev.heddle.core.Chain;
 import dev.heddle.core.DType;
 import dev.heddle.core.Device;
 import dev.heddle.core.HeadsTranspose;
-import dev.heddle.core.HostTensor;
 import dev.heddle.core.LinearProblem;
 import dev.heddle.core.Operation;
-import dev.heddle.core.Planner;
-import dev.heddle.core.PreparedChain;
-import dev.heddle.core.Probe;
-import dev.heddle.core.Session;
-import dev.heddle.core.TensorSpec;
-import dev.heddle.reference.Expectation;
-import dev.heddle.reference.FlashAttentionPolicy;
 import dev.heddle.reference.Verdict;
-import dev.heddle.reference.Verifier;
-import java.util.HashMap;
-import java.util.List;
-import java.util.Map;
 import java.util.stream.Stream;
-import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
@@ -222,32 +208,8 @@ class MutatedKernelTest {
   }
 
   private static Verdict verdict(OpenClBackend backend, Operation operation, String algorithm) {
-    Device device = processor(backend);
-    Chain chain = Chain.of(operation);
-    Map<String, HostTensor> inputs = new HashMap<>();
-    for (TensorSpec spec : chain.inputs()) {
-      inputs.put(
-          spec.name(), HostTensor.gaussian(spec.shape(), spec.dtype(), spec.name().hashCode()));
-    }
-    Planner planner = new Planner(backend, device);
-    try (Session session = backend.open(device);
-        PreparedChain prepared =
-            PreparedChain.prepare(session, chain, o -> planner.plan(o, algorithm), inputs)) {
-      return new Verifier(new FlashAttentionPolicy())
-          .verify(prepared, Expectation.of(chain, inputs));
-    }
-  }
-
-  /** A device that has every rung. */
-  private static Device processor(OpenClBackend backend) {
-    List<Device> devices =
-        switch (backend.probe()) {
-          case Probe.Available available -> available.devices();
-          case Probe.Unavailable missing -> Assumptions.abort(missing.reason());
-        };
-    return devices.stream()
-        .filter(device -> backend.algorithms(device, CAUSAL).contains("flash_cpu"))
-        .findFirst()
-        .orElseGet(() -> Assumptions.abort("no device has flash_cpu; install PoCL"));
+    Device device = KernelTrial.processor(backend, CAUSAL);
+    return KernelTrial.of(operation)
+        .verdict(backend, device, backend.plan(device, operation, algorithm));
   }
 }

@@ -4,26 +4,16 @@ import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionShape;
 import dev.heddle.core.AttentionStage;
 import dev.heddle.core.BandMask;
-import dev.heddle.core.Chain;
 import dev.heddle.core.DType;
 import dev.heddle.core.Device;
 import dev.heddle.core.HeadsTranspose;
-import dev.heddle.core.HostTensor;
 import dev.heddle.core.LinearProblem;
 import dev.heddle.core.Operation;
-import dev.heddle.core.Planner;
-import dev.heddle.core.PreparedChain;
+import dev.heddle.core.Plan;
 import dev.heddle.core.Probe;
-import dev.heddle.core.Session;
-import dev.heddle.core.TensorSpec;
-import dev.heddle.reference.Expectation;
-import dev.heddle.reference.FlashAttentionPolicy;
 import dev.heddle.reference.Verdict;
-import dev.heddle.reference.Verifier;
 import java.util.ArrayList;
-import java.util.HashMap;
 import java.util.List;
-import java.util.Map;
 import java.util.function.Function;
 
 /**
@@ -52,7 +42,8 @@ final class OclgrindRun {
     for (Operation operation : operations()) {
       for (String algorithm : backend.algorithms(device, operation)) {
         if (!faulty || algorithm.equals(args[3])) {
-          Verdict verdict = verdict(backend, device, operation, algorithm);
+          Plan plan = backend.plan(device, operation, algorithm);
+          Verdict verdict = KernelTrial.of(operation).verdict(backend, device, plan);
           System.out.println(VERDICT + operation.name() + " " + algorithm + " " + verdict.label());
         }
       }
@@ -76,22 +67,5 @@ final class OclgrindRun {
       operations.add(new AttentionStage(stage, ragged.withLse(false)));
     }
     return operations;
-  }
-
-  private static Verdict verdict(
-      OpenClBackend backend, Device device, Operation operation, String algorithm) {
-    Chain chain = Chain.of(operation);
-    Map<String, HostTensor> inputs = new HashMap<>();
-    for (TensorSpec spec : chain.inputs()) {
-      inputs.put(
-          spec.name(), HostTensor.gaussian(spec.shape(), spec.dtype(), spec.name().hashCode()));
-    }
-    Planner planner = new Planner(backend, device);
-    try (Session session = backend.open(device);
-        PreparedChain prepared =
-            PreparedChain.prepare(session, chain, o -> planner.plan(o, algorithm), inputs)) {
-      return new Verifier(new FlashAttentionPolicy())
-          .verify(prepared, Expectation.of(chain, inputs));
-    }
   }
 }
