@@ -2,6 +2,7 @@ package dev.heddle.cli;
 
 import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionShape;
+import dev.heddle.core.AttentionStage;
 import dev.heddle.core.BandMask;
 import dev.heddle.lab.Comparison;
 import dev.heddle.lab.ComparisonJson;
@@ -41,6 +42,7 @@ import picocli.CommandLine.Option;
     footer = {
       "  heddle compare --text \"Warp and weft.\" --layer 3",
       "  heddle compare --shape 1,4,4,2048,2048,64,64 --causal",
+      "  heddle compare --shape 1,4,4,1024,1024,64,64 --stage softmax",
       "  heddle compare --shape 2,8,2,1,4096,128,128 --backend vector --algorithm flash",
       "  heddle compare --shape 1,4,4,512,512,64,64 --window 128,0,bottom-right --json out.json"
     })
@@ -67,6 +69,14 @@ final class CompareCommand implements Callable<Integer> {
           "Instead of the model: batch, query heads, key-value heads, queries, keys, head dim, value"
               + " head dim, on normal random numbers.")
   private @Nullable String shape;
+
+  @Option(
+      names = "--stage",
+      paramLabel = "STAGE",
+      description =
+          "With --shape: only one of the three kernels of staged attention: scores, softmax or"
+              + " values.")
+  private AttentionStage.@Nullable Stage stage;
 
   @Option(
       names = "--seed",
@@ -117,9 +127,9 @@ final class CompareCommand implements Callable<Integer> {
 
   private Workload workload(BandMask band) {
     if (shape == null) {
-      if (seed != null) {
+      if (seed != null || stage != null) {
         throw new IllegalArgumentException(
-            "--seed " + seed + " goes with --shape: the model has no random numbers");
+            (seed != null ? "--seed" : "--stage") + " goes with --shape: the model is run whole");
       }
       return Workload.miniLm(text == null ? SENTENCE : text, layer == null ? 0 : layer, band);
     }
@@ -128,7 +138,11 @@ final class CompareCommand implements Callable<Integer> {
           "--shape excludes --text and --layer: it is random numbers instead of the model");
     }
     AttentionShape sizes = Numbers.shape(shape);
-    return Workload.random(AttentionProblem.of(sizes).withMask(band), seed == null ? 0 : seed);
+    AttentionProblem problem = AttentionProblem.of(sizes).withMask(band);
+    long start = seed == null ? 0 : seed;
+    return stage == null
+        ? Workload.random(problem, start)
+        : Workload.random(new AttentionStage(stage, problem), start);
   }
 
   static ExitCode exitCode(List<Trial> trials) {

@@ -9,7 +9,6 @@ import dev.heddle.core.Shape;
 import dev.heddle.lab.Attend;
 import dev.heddle.lab.Installation;
 import dev.heddle.lab.Trial;
-import dev.heddle.lab.Workload;
 import dev.heddle.lab.files.AtomicFileGroup;
 import dev.heddle.lab.files.FiniteValues;
 import dev.heddle.lab.files.NpyFile;
@@ -107,10 +106,9 @@ final class RunCommand implements Callable<Integer> {
       progress.accept("reading the tensors");
       Map<String, HostTensor> inputs = read();
       AttentionProblem problem = problem(inputs).withMask(band);
-      Workload workload = Workload.of(problem, inputs, "the files given");
       trial =
           new Attend(Installation.find(), new FlashAttentionPolicy(), progress)
-              .run(workload, devices.selection(), devices.algorithm());
+              .run(problem, inputs, devices.selection(), devices.algorithm());
     }
     report(trial, commandLine.getErr());
     if (trial.passed()) {

@@ -2,12 +2,14 @@ package dev.heddle.lab;
 
 import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionShape;
+import dev.heddle.core.HostTensor;
 import dev.heddle.reference.Expectation;
 import dev.heddle.reference.TolerancePolicy;
 import dev.heddle.reference.Verifier;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.function.Consumer;
 
@@ -32,16 +34,22 @@ public final class Attend {
   }
 
   /**
-   * Runs the workload on the selected device, or on the fastest that supports it.
+   * Runs the problem on the selected device, or on the fastest that supports it.
    *
+   * @param inputs q, k and v
    * @param algorithm attention's algorithm, or the highest rung that the device supports
    * @throws IllegalArgumentException when the selection or the algorithm names what does not exist,
    *     or the values overflow fp32
    * @throws NothingToRunException when no selected device supports the problem
    */
-  public Trial run(Workload workload, Selection selection, Optional<String> algorithm) {
-    List<Choice> choices = choices(workload.attention(), selection, algorithm);
-    Choice choice = choices.size() == 1 ? choices.getFirst() : fastest(choices, workload);
+  public Trial run(
+      AttentionProblem problem,
+      Map<String, HostTensor> inputs,
+      Selection selection,
+      Optional<String> algorithm) {
+    Workload workload = Workload.of(problem, inputs, "the tensors given");
+    List<Choice> choices = choices(problem, selection, algorithm);
+    Choice choice = choices.size() == 1 ? choices.getFirst() : fastest(choices, problem);
     progress.accept("attention by " + choice + "; computing the reference in double precision");
     Expectation expectation = Expectation.of(workload.chain(), workload.inputs());
     if (expectation.overflows()) {
@@ -116,8 +124,7 @@ public final class Attend {
   }
 
   /** The one that passes a cut-down problem of the same kind in the shortest time. */
-  private Choice fastest(List<Choice> choices, Workload workload) {
-    AttentionProblem problem = workload.attention();
+  private Choice fastest(List<Choice> choices, AttentionProblem problem) {
     AttentionShape shape = problem.shape();
     AttentionShape small =
         new AttentionShape(

@@ -41,7 +41,7 @@ public record Comparison(
   /**
    * Verifies and times the workload on every selected device.
    *
-   * @param algorithm attention's algorithm, or every one that the device has
+   * @param algorithm the focus's algorithm, or every one that the device has
    * @param progress told of each trial before it starts, in a few words
    * @throws IllegalArgumentException when the selection names what does not exist, or no selected
    *     device has the algorithm
@@ -98,11 +98,15 @@ public record Comparison(
         missing);
   }
 
-  /** Rate of a trial by the workload's own FLOP count, flop/s; empty when it was not timed. */
+  /**
+   * Rate of a trial by the workload's own FLOP count, flop/s; empty when it was not timed or has no
+   * products to count.
+   */
   public OptionalDouble flopsPerSecond(Trial trial) {
     Optional<Measurement> measured = trial.measurement();
-    return measured.isPresent()
-        ? OptionalDouble.of(workload.chain().flops() / (measured.get().medianNs() * 1e-9))
+    double flops = workload.chain().flops();
+    return measured.isPresent() && flops > 0
+        ? OptionalDouble.of(flops / (measured.get().medianNs() * 1e-9))
         : OptionalDouble.empty();
   }
 
@@ -116,7 +120,7 @@ public record Comparison(
   }
 
   private static List<String> rungs(Installation.Candidate candidate, Workload workload) {
-    return candidate.backend().algorithms(candidate.device(), workload.attention());
+    return candidate.backend().algorithms(candidate.device(), workload.focus());
   }
 
   private static void requireKnown(

@@ -1,6 +1,5 @@
 package dev.heddle.lab;
 
-import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.Chain;
 import dev.heddle.core.Device;
 import dev.heddle.core.DeviceException;
@@ -22,12 +21,12 @@ import java.util.Map;
 import java.util.Optional;
 
 /**
- * One workload on one device under one attention algorithm: verified first, and timed only when it
- * passed.
+ * One workload on one device under one algorithm of its focus: verified first, and timed only when
+ * it passed.
  *
  * @param device where it ran
- * @param algorithm attention's algorithm
- * @param kernel name of attention's kernel
+ * @param algorithm the algorithm of the workload's focus
+ * @param kernel name of the focus's kernel
  * @param verdict what is said of the result
  * @param measurement times; empty unless asked for and passed
  * @param outputs the chain's outputs; empty unless asked for and passed
@@ -90,7 +89,7 @@ public record Trial(
             PreparedChain.prepare(
                 session,
                 workload.chain(),
-                operation -> plan(planner, operation, algorithm),
+                operation -> plan(planner, workload, operation, algorithm),
                 workload.inputs())) {
       Verdict verdict = verifier.verify(chain, expectation);
       Optional<Measurement> measurement = Optional.empty();
@@ -138,7 +137,7 @@ public record Trial(
   static Optional<Trial> refused(
       Installation.Candidate candidate, Workload workload, String algorithm) {
     Planner planner = new Planner(candidate.backend(), candidate.device());
-    return refusal(candidate, planner, workload.chain(), algorithm)
+    return refusal(candidate, planner, workload, algorithm)
         .map(refusal -> without(candidate, workload, algorithm, new Verdict.Refused(refusal)));
   }
 
@@ -162,12 +161,12 @@ public record Trial(
   }
 
   private static String kernel(Workload workload, String algorithm) {
-    return Plan.of(algorithm).kernelName(workload.attention());
+    return Plan.of(algorithm).kernelName(workload.focus());
   }
 
   private static Optional<Refusal> refusal(
-      Installation.Candidate candidate, Planner planner, Chain chain, String algorithm) {
-    for (Chain.Step step : chain.steps()) {
+      Installation.Candidate candidate, Planner planner, Workload workload, String algorithm) {
+    for (Chain.Step step : workload.chain().steps()) {
       try {
         Optional<Refusal> refusal =
             candidate
@@ -175,7 +174,7 @@ public record Trial(
                 .refusal(
                     candidate.device(),
                     step.operation(),
-                    plan(planner, step.operation(), algorithm));
+                    plan(planner, workload, step.operation(), algorithm));
         if (refusal.isPresent()) {
           return refusal;
         }
@@ -186,8 +185,9 @@ public record Trial(
     return Optional.empty();
   }
 
-  private static Plan plan(Planner planner, Operation operation, String algorithm) {
-    return operation instanceof AttentionProblem
+  private static Plan plan(
+      Planner planner, Workload workload, Operation operation, String algorithm) {
+    return operation.equals(workload.focus())
         ? planner.plan(operation, algorithm)
         : planner.plan(operation);
   }

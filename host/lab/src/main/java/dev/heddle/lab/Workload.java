@@ -1,6 +1,7 @@
 package dev.heddle.lab;
 
 import dev.heddle.core.AttentionProblem;
+import dev.heddle.core.AttentionStage;
 import dev.heddle.core.BandMask;
 import dev.heddle.core.Chain;
 import dev.heddle.core.HostTensor;
@@ -18,22 +19,25 @@ import dev.heddle.reference.ReferenceBackend;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 
 /**
- * A chain with the tensors to feed it: one attention problem, or one layer of a model.
+ * A chain with the tensors to feed it: one attention problem, a stage of one, or a layer of a
+ * model.
  *
  * @param description what it is, one line for people
  * @param note a remark that must be shown with results, such as a text that was cut
- * @param attention the attention problem in it
+ * @param focus the operation of the chain whose algorithm is to be chosen; the others keep the
+ *     device's default
  * @param chain what to run
  * @param inputs a tensor for each of the chain's inputs
  */
 public record Workload(
     String description,
     Optional<String> note,
-    AttentionProblem attention,
+    Operation focus,
     Chain chain,
     Map<String, HostTensor> inputs) {
 
@@ -66,15 +70,35 @@ public record Workload(
    * @throws IllegalArgumentException when a tensor is too large for the host
    */
   public static Workload random(AttentionProblem problem, long seed) {
-    Chain.of(problem).tensors().forEach(Workload::requireHostTensor);
+    return random(problem, describe(problem), seed);
+  }
+
+  /**
+   * One stage of an attention problem on standard normal inputs.
+   *
+   * @throws IllegalArgumentException when a tensor is too large for the host
+   */
+  public static Workload random(AttentionStage stage, long seed) {
+    String name = stage.stage().name().toLowerCase(Locale.ROOT);
+    return random(stage, "stage " + name + " of " + describe(stage.attention()), seed);
+  }
+
+  private static Workload random(Operation operation, String description, long seed) {
+    Chain chain = Chain.of(operation);
+    chain.tensors().forEach(Workload::requireHostTensor);
     Map<String, HostTensor> inputs = new HashMap<>();
     long tensorSeed = seed;
-    for (TensorSpec spec : problem.inputs()) {
+    for (TensorSpec spec : operation.inputs()) {
       inputs.put(spec.name(), HostTensor.gaussian(spec.shape(), spec.dtype(), tensorSeed));
-      // An odd constant keeps the three streams apart for every seed.
+      // An odd constant keeps the streams apart for every seed.
       tensorSeed += 0x9E3779B97F4A7C15L;
     }
-    return of(problem, inputs, "normal random numbers, seed " + seed);
+    return new Workload(
+        description + " on normal random numbers, seed " + seed,
+        Optional.empty(),
+        operation,
+        chain,
+        inputs);
   }
 
   /** One attention problem on tensors that the user brings. */

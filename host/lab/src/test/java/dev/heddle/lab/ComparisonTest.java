@@ -7,6 +7,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionShape;
+import dev.heddle.core.AttentionStage;
 import dev.heddle.core.Backend;
 import dev.heddle.core.DType;
 import dev.heddle.core.Device;
@@ -21,16 +22,19 @@ import dev.heddle.reference.PlantedBackend;
 import dev.heddle.reference.PlantedBackend.Fault;
 import dev.heddle.reference.ReferenceBackend;
 import dev.heddle.reference.Verdict;
+import dev.heddle.vector.VectorBackend;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
 import org.junit.jupiter.api.Test;
 
 class ComparisonTest {
-  private static final Workload WORKLOAD =
-      Workload.random(AttentionProblem.of(new AttentionShape(1, 2, 1, 19, 23, 8, 8)), 7);
+  private static final AttentionProblem PROBLEM =
+      AttentionProblem.of(new AttentionShape(1, 2, 1, 19, 23, 8, 8));
+  private static final Workload WORKLOAD = Workload.random(PROBLEM, 7);
 
   @Test
   void eachFaultIsToldAndNoneIsTimed() {
@@ -131,7 +135,7 @@ class ComparisonTest {
                     new PlantedBackend("good", Fault.NONE))),
             new FlashAttentionPolicy(),
             told::add);
-    Trial trial = attend.run(WORKLOAD, Selection.ALL, Optional.empty());
+    Trial trial = attend.run(PROBLEM, WORKLOAD.inputs(), Selection.ALL, Optional.empty());
     assertThat(trial.device().backend()).isEqualTo("good");
     assertThat(trial.passed()).isTrue();
     assertThat(trial.outputs()).containsKeys("out", "lse");
@@ -146,9 +150,14 @@ class ComparisonTest {
                 List.of(new ReferenceBackend(), new PlantedBackend("none", Fault.REFUSES))),
             new FlashAttentionPolicy(),
             doing -> {});
-    assertThat(attend.run(WORKLOAD, Selection.ALL, Optional.empty()).device().backend())
+    assertThat(
+            attend
+                .run(PROBLEM, WORKLOAD.inputs(), Selection.ALL, Optional.empty())
+                .device()
+                .backend())
         .isEqualTo("reference");
-    assertThatThrownBy(() -> attend.run(WORKLOAD, select("none", -1), Optional.empty()))
+    assertThatThrownBy(
+            () -> attend.run(PROBLEM, WORKLOAD.inputs(), select("none", -1), Optional.empty()))
         .isInstanceOf(NothingToRunException.class)
         .hasMessageContaining("none:0 naive: planted: this device refuses everything");
   }
@@ -180,28 +189,45 @@ class ComparisonTest {
 
   @Test
   void valuesThatOverflowPlainArithmeticAreBadInput() {
-    Workload huge =
-        Workload.of(
-            WORKLOAD.attention(),
-            java.util.Map.of(
-                "q", HostTensor.zeros(WORKLOAD.attention().shape().q(), DType.FP32).fill(1e20f),
-                "k", HostTensor.zeros(WORKLOAD.attention().shape().k(), DType.FP32).fill(1e20f),
-                "v", HostTensor.zeros(WORKLOAD.attention().shape().v(), DType.FP32).fill(1)),
-            "numbers of 1e20");
+    Map<String, HostTensor> huge =
+        Map.of(
+            "q", HostTensor.zeros(PROBLEM.shape().q(), DType.FP32).fill(1e20f),
+            "k", HostTensor.zeros(PROBLEM.shape().k(), DType.FP32).fill(1e20f),
+            "v", HostTensor.zeros(PROBLEM.shape().v(), DType.FP32).fill(1));
     Attend attend =
         new Attend(
             Installation.of(List.of(new ReferenceBackend())),
             new FlashAttentionPolicy(),
             doing -> {});
-    assertThatThrownBy(() -> attend.run(huge, Selection.ALL, Optional.empty()))
+    assertThatThrownBy(() -> attend.run(PROBLEM, huge, Selection.ALL, Optional.empty()))
         .isInstanceOf(IllegalArgumentException.class)
         .hasMessageContaining("overflows fp32");
   }
 
   @Test
+  void stagesRunAlone() {
+    for (AttentionStage.Stage stage : AttentionStage.Stage.values()) {
+      Comparison comparison =
+          Comparison.run(
+              Installation.of(List.of(new ReferenceBackend(), new VectorBackend())),
+              Workload.random(new AttentionStage(stage, PROBLEM), 3),
+              Selection.ALL,
+              Optional.empty(),
+              new FlashAttentionPolicy(),
+              doing -> {});
+      assertThat(comparison.trials()).hasSize(2).allMatch(Trial::passed);
+      Trial vector = comparison.trials().getLast();
+      assertThat(vector.kernel()).startsWith(new AttentionStage(stage, PROBLEM).name() + "_");
+      assertThat(comparison.flopsPerSecond(vector).isPresent())
+          .as("%s has products to count", stage)
+          .isEqualTo(stage != AttentionStage.Stage.SOFTMAX);
+    }
+  }
+
+  @Test
   void sameSeedSameNumbers() {
-    Workload again = Workload.random(WORKLOAD.attention(), 7);
-    Workload other = Workload.random(WORKLOAD.attention(), 8);
+    Workload again = Workload.random(PROBLEM, 7);
+    Workload other = Workload.random(PROBLEM, 8);
     for (String name : List.of("q", "k", "v")) {
       float[] values = tensor(WORKLOAD, name);
       assertThat(tensor(again, name)).containsExactly(values);
