@@ -23,7 +23,8 @@
 //   values global (HEAD_DIM_V, SEQLEN_Q, B * H_Q)
 // FLOPs: 2 HEAD_DIM per pair (hidden ones too) + 2 HEAD_DIM_V per visible pair.
 // Bytes: nothing is reused on purpose: 8 HEAD_DIM read per score, 8 per product in values; the scores
-//   cross memory four times (written, read twice, written as probabilities, read).
+//   are written once and read three times (maximum, sum, weights), the probabilities written once and
+//   read HEAD_DIM_V times.
 // Numerics: fp32; sums in index order.
 // Limits: fp32 storage; B H_Q below 2^31; 4 B H_Q SEQLEN_Q SEQLEN_K bytes of scores within one
 //   allocation.

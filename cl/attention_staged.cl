@@ -28,8 +28,9 @@
 //   values   local (THREADS_N, THREADS_M, 1), groups (ceil(HEAD_DIM_V / BLOCK_N),
 //            ceil(SEQLEN_Q / BLOCK_M), B * H_Q)
 // FLOPs: 2 HEAD_DIM per pair (hidden ones too) + 2 HEAD_DIM_V per visible pair.
-// Bytes: q SEQLEN_K / BLOCK_N times, k and v SEQLEN_Q / BLOCK_M times; the scores cross memory six
-//   times: written raw, read three times, written as probabilities, read.
+// Bytes: q SEQLEN_K / BLOCK_N times, k and v SEQLEN_Q / BLOCK_M times; the scores are
+//   written raw, read three times (maximum, sum, weights), written as probabilities, and read
+//   HEAD_DIM_V / BLOCK_N times, rounded up.
 // Local memory: 4 (BLOCK_M (BLOCK_K + 1) + BLOCK_K (BLOCK_N + 1)) bytes in the products,
 //   4 SOFTMAX_THREADS bytes in the softmax.
 // Private memory: 4 BLOCK_M / THREADS_M (BLOCK_N / THREADS_N + 2) bytes in the products.

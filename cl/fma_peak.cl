@@ -1,6 +1,6 @@
 // fma_peak: how many fused multiply-adds the device can do, measured with nothing else in the way.
 //
-//   every work-item:  sum[c] = sum[c] * factor + addend[c],  CHAINS independent chains of LANES lanes
+//   every work-item:  chain[c] = chain[c] * factor + addend,  CHAINS independent chains of LANES lanes
 //
 // Shapes: sums [work-items], written so that no compiler can drop the arithmetic.
 // Launch: local (get_local_size) as the device likes, one float16 work-item per core on a processor,
@@ -10,12 +10,14 @@
 // Limits: none.
 
 #ifndef LANES
-#define LANES \
-  16  // {1,16} lanes of a chain: 16 for a processor's vector unit, 1 for a work-item of a GPU
+#define LANES 16  // {1,16} lanes of a chain: a processor's vector unit, or a GPU's work-item
 #endif
 #ifndef CHAINS
-#define CHAINS \
-  16  // {8,16} chains, at least the latency of a multiply-add times those begun per cycle
+#define CHAINS 16  // {8,16} chains, at least the latency of a multiply-add times those per cycle
+#endif
+
+#if LANES != 1 && LANES != 16
+#error "LANES must be 1 or 16"
 #endif
 
 #include "peak_args.h"

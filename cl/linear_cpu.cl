@@ -22,7 +22,8 @@
 // FLOPs: 2 ROWS IN_FEATURES OUT_FEATURES.
 // Bytes: x is read OUT_FEATURES / BLOCK_N times, weight ROWS / BLOCK_M times, y written once.
 // Private memory: 4 BLOCK_N (BLOCK_K + BLOCK_M) bytes; the panel is meant to stay in L1.
-// Numerics: fp32, fused multiply-adds in index order, the bias added last.
+// Numerics: fp32, fused multiply-adds in index order within BLOCK_K products, then the panels' sums,
+//   the bias added last.
 // Limits: fp32 storage.
 // Source: Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication", 2008.
 
