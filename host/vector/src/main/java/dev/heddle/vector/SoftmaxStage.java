@@ -62,10 +62,11 @@ final class SoftmaxStage implements HostSession.Kernel {
   @Override
   public void run() {
     int rows = shape.batch() * shape.headsQ() * shape.seqlenQ();
-    workers.run(
-        Math.ceilDiv(rows, ROWS),
-        (worker, task) -> {
-          for (int row = task * ROWS; row < Math.min(rows, task * ROWS + ROWS); row++) {
+    workers.runRanges(
+        rows,
+        ROWS,
+        (worker, from, to) -> {
+          for (int row = from; row < to; row++) {
             buffers[worker].softmax(row);
           }
         });
