@@ -265,7 +265,7 @@ public abstract class HostSession implements Session {
     }
 
     private float[] open() {
-      if (!live.contains(this) && array.length == 0) {
+      if (!live.contains(this)) {
         throw new IllegalStateException("the tensor is closed");
       }
       return array;

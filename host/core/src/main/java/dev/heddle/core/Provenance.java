@@ -5,8 +5,10 @@ import java.io.InputStream;
 import java.io.UncheckedIOException;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
+import java.util.Comparator;
 import java.util.HexFormat;
 import java.util.List;
+import java.util.stream.Stream;
 
 /**
  * Where a result comes from.
@@ -24,10 +26,14 @@ public record Provenance(Device device, Plan plan, List<String> sources, String 
     sources = List.copyOf(sources);
   }
 
-  /** The provenance of what these classes compute. */
+  /**
+   * The provenance of what these classes compute. The hash is over the class files of each class's
+   * nest in turn: a class, its nested and its anonymous classes, sorted by name.
+   */
   public static Provenance ofClasses(Device device, Plan plan, List<Class<?>> classes) {
     MessageDigest digest = sha256();
-    for (Class<?> source : classes) {
+    List<Class<?>> nests = classes.stream().flatMap(Provenance::nest).distinct().toList();
+    for (Class<?> source : nests) {
       String file = source.getName().substring(source.getPackageName().length() + 1) + ".class";
       try (InputStream code = source.getResourceAsStream(file)) {
         if (code == null) {
@@ -43,6 +49,11 @@ public record Provenance(Device device, Plan plan, List<String> sources, String 
         plan,
         classes.stream().<String>map(Class::getName).toList(),
         HexFormat.of().formatHex(digest.digest()));
+  }
+
+  private static Stream<Class<?>> nest(Class<?> source) {
+    return Stream.<Class<?>>of(source.getNestMembers())
+        .sorted(Comparator.comparing(Class::getName));
   }
 
   /** A digest for {@link #sourceHash}. */

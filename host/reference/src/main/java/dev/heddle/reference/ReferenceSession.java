@@ -45,8 +45,14 @@ final class ReferenceSession extends HostSession {
 
   @Override
   protected Provenance provenance(Operation operation, Plan plan) {
-    Class<?> source = plan.algorithm().equals("flash") ? ScalarFlash.class : ScalarOperations.class;
-    return Provenance.ofClasses(device(), plan, List.of(source));
+    List<Class<?>> sources =
+        switch (plan.algorithm()) {
+          case "flash" -> List.of(ScalarFlash.class, ScalarOperations.class, Precision.class);
+          // The session itself runs the stages one after another.
+          case "staged" -> List.of(ReferenceSession.class, ScalarOperations.class, Precision.class);
+          default -> List.of(ScalarOperations.class, Precision.class);
+        };
+    return Provenance.ofClasses(device(), plan, sources);
   }
 
   private static Map<String, double[]> evaluate(

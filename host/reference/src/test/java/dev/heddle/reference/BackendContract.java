@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.DynamicTest.dynamicTest;
 
 import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionShape;
+import dev.heddle.core.AttentionStage;
 import dev.heddle.core.Backend;
 import dev.heddle.core.Chain;
 import dev.heddle.core.DType;
@@ -27,6 +28,7 @@ import dev.heddle.core.UnsupportedProblemException;
 import dev.heddle.reference.ContractCases.Case;
 import java.util.ArrayList;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
@@ -44,6 +46,19 @@ import org.junit.jupiter.api.TestFactory;
  * names the backend; where none of its devices is present the tests are skipped with the reason.
  */
 public abstract class BackendContract {
+  /** Rungs on which every device runs ordinary attention. */
+  private static final Set<String> LADDER = Set.of("naive", "staged", "flash");
+
+  /** Head dims up to this need no more than {@link #ORDINARY_LOCAL_MEMORY}. */
+  private static final int ORDINARY_HEAD_DIM = 128;
+
+  /** Local memory of an ordinary device, bytes: the least that OpenCL's full profile allows. */
+  private static final long ORDINARY_LOCAL_MEMORY = 32 << 10;
+
+  /** Limits for which a kernel may be more than a device can run. */
+  private static final Set<String> DEVICE_LIMITS =
+      Set.of("headDim", "localMemoryBytes", "workGroupSize");
+
   private static final Verifier VERIFIER = new Verifier(new FlashAttentionPolicy());
 
   /** The backend under test. */
@@ -100,6 +115,105 @@ public abstract class BackendContract {
   }
 
   @TestFactory
+  Stream<DynamicNode> ordinaryProblemsAreNotRefused() {
+    List<Case> cases =
+        Stream.of(
+                ContractCases.attentionShapes(),
+                ContractCases.attentionValues(),
+                ContractCases.emptyRows(),
+                ContractCases.stages(),
+                ContractCases.linear(),
+                ContractCases.heads(),
+                List.of(ContractCases.layer()))
+            .flatMap(List::stream)
+            .toList();
+    return onEachDevice(device -> {
+      for (Case testCase : cases) {
+        Set<Optional<String>> rungs = new LinkedHashSet<>(rungs(device, testCase.chain()));
+        rungs.add(Optional.empty());
+        for (Optional<String> rung : rungs) {
+          assertRefusedForCauseOnly(device, testCase, rung);
+        }
+      }
+    });
+  }
+
+  private void assertRefusedForCauseOnly(Device device, Case testCase, Optional<String> rung) {
+    Optional<String> limit = refusedLimit(device, testCase.chain(), rung);
+    if (limit.isEmpty()) {
+      return;
+    }
+    String what = testCase + " on " + rung.orElse("the default rung");
+    boolean fp32 =
+        testCase.chain().steps().stream().allMatch(step -> step.operation().dtype() == DType.FP32);
+    if (!fp32) {
+      assertThat(limit.get()).as(what).isEqualTo("dtype");
+      return;
+    }
+    assertThat(DEVICE_LIMITS).as(what).contains(limit.get());
+    long localMemory = device.limits().localMemoryBytes();
+    boolean ordinary =
+        largestHeadDim(testCase.chain()) <= ORDINARY_HEAD_DIM
+            && (localMemory == 0 || localMemory >= ORDINARY_LOCAL_MEMORY)
+            && (rung.isEmpty() || LADDER.contains(rung.get()));
+    assertThat(ordinary).as("%s is refused for %s", what, limit.get()).isFalse();
+  }
+
+  /** The limit for which a chain is refused, also where the planner finds no rung that runs. */
+  private Optional<String> refusedLimit(Device device, Chain chain, Optional<String> rung) {
+    try {
+      return declared(device, chain, rung).map(Refusal::limit);
+    } catch (UnsupportedProblemException e) {
+      return Optional.of(e.refusal().limit());
+    }
+  }
+
+  /** The longest head of a chain's attention; 0 where it has none. */
+  private static int largestHeadDim(Chain chain) {
+    return chain.steps().stream()
+        .mapToInt(step ->
+            switch (step.operation()) {
+              case AttentionProblem problem -> largestHeadDim(problem.shape());
+              case AttentionStage stage -> largestHeadDim(stage.attention().shape());
+              default -> 0;
+            })
+        .max()
+        .orElseThrow();
+  }
+
+  private static int largestHeadDim(AttentionShape shape) {
+    return Math.max(shape.headDim(), shape.headDimV());
+  }
+
+  @TestFactory
+  Stream<DynamicNode> aWildKeyReachesOnlyTheRowsThatSeeIt() {
+    return devices().stream()
+        .map(device ->
+            dynamicContainer(
+                device.displayName(),
+                WildKey.all().stream()
+                    .flatMap(wild ->
+                        rungs(device, wild.poisoned().chain()).stream()
+                            .map(rung ->
+                                dynamicTest(
+                                    wild.poisoned() + ", " + rung.orElse("default"),
+                                    () -> reachesOnlyWhatSeesIt(device, wild, rung))))));
+  }
+
+  private void reachesOnlyWhatSeesIt(Device device, WildKey wild, Optional<String> algorithm) {
+    try (Session session = backend().open(device);
+        PreparedChain chain = prepare(session, wild.poisoned(), algorithm)) {
+      chain.poison();
+      chain.run();
+      Map<String, HostTensor> outputs = chain.outputs();
+      if (wild.reachesAllThatSeeIt()) {
+        wild.assertReached(outputs);
+      }
+      assertPasses(VERIFIER.judge(wild.finite().expectation(), wild.healed(outputs), List.of()));
+    }
+  }
+
+  @TestFactory
   Stream<DynamicNode> repeatedRunsPassToo() {
     Case first = ContractCases.emptyRows().getFirst();
     return onEachDeviceAndRung(
@@ -110,6 +224,33 @@ public abstract class BackendContract {
             chain.run();
             assertPasses(VERIFIER.verify(chain, first.expectation()));
             assertPasses(VERIFIER.verify(chain, first.expectation()));
+          }
+        });
+  }
+
+  @TestFactory
+  Stream<DynamicNode> rowWhoseScoresOverflowIsNotTakenForAnEmptyOne() {
+    AttentionProblem problem = AttentionProblem.of(AttentionShape.square(1, 1, 9, 8));
+    Case overflow =
+        ContractCases.of(
+            "scores of -1e41",
+            problem,
+            inputs -> {
+              inputs.get("q").fill(-1e20f);
+              inputs.get("k").fill(1e20f);
+              inputs.get("v").fill(1);
+              return inputs;
+            });
+    return onEachDeviceAndRung(
+        overflow.chain(),
+        (device, algorithm) -> {
+          try (Session session = backend().open(device);
+              PreparedChain chain = prepare(session, overflow, algorithm)) {
+            chain.run();
+            HostTensor out = outputOf(chain, "out");
+            for (int i = 0; i < out.size(); i++) {
+              assertThat(out.get(i)).as("out[%d]: NaN, or 1 in wider arithmetic", i).isNotZero();
+            }
           }
         });
   }
@@ -216,12 +357,16 @@ public abstract class BackendContract {
 
   @TestFactory
   Stream<DynamicNode> provenanceNamesTheSource() {
+    Set<String> hashes = new HashSet<>();
     Case some = ContractCases.emptyRows().getFirst();
     return onEachDeviceAndRung(
         some.chain(),
         (device, algorithm) -> {
           try (Session session = backend().open(device);
               PreparedChain chain = prepare(session, some, algorithm)) {
+            assertThat(hashes.add(device.id() + chain.provenance().getFirst().sourceHash()))
+                .as("a hash of its own")
+                .isTrue();
             assertThat(chain.provenance())
                 .allSatisfy(provenance -> {
                   assertThat(provenance.device()).isEqualTo(device);

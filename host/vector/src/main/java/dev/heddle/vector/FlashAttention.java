@@ -71,8 +71,8 @@ final class FlashAttention implements HostSession.Kernel {
   private final float[][] kStrips;
   private final float[][] vStrips;
 
-  /** Per key-value head, the keys whose value row holds a NaN or an infinity; packed as zeros. */
-  private final boolean[][] wildValues;
+  /** Per key-value head, the keys whose values are packed as zeros and added one by one. */
+  private final WildRows[] wildValues;
 
   private final int rowsPerUnit;
   private final int units;
@@ -82,7 +82,7 @@ final class FlashAttention implements HostSession.Kernel {
   FlashAttention(AttentionProblem problem, Map<String, Span> tensors, Workers workers) {
     this.problem = problem;
     this.shape = problem.shape();
-    this.workers = workers.forWorkOf(problem.flops());
+    this.workers = workers.forFlops(problem.flops());
     q = Tensors.get(tensors, "q");
     k = Tensors.get(tensors, "k");
     v = Tensors.get(tensors, "v");
@@ -95,7 +95,10 @@ final class FlashAttention implements HostSession.Kernel {
     int headsKv = shape.batch() * shape.headsKv();
     kStrips = new float[headsKv][paddedKeys * headDim];
     vStrips = new float[headsKv][paddedKeys * paddedHeadDimV];
-    wildValues = new boolean[headsKv][shape.seqlenK()];
+    wildValues =
+        Stream.generate(() -> new WildRows(shape.seqlenK()))
+            .limit(headsKv)
+            .toArray(WildRows[]::new);
     rowsPerUnit = rowsPerUnit(shape);
     units = shape.batch() * shape.headsQ() * shape.seqlenQ() / rowsPerUnit;
     states = Stream.generate(State::new).limit(this.workers.count()).toArray(State[]::new);
@@ -114,18 +117,20 @@ final class FlashAttention implements HostSession.Kernel {
   static long scratchBytes(AttentionShape shape, int workers) {
     long paddedKeys = roundUp(shape.seqlenK(), STRIP);
     long paddedHeadDimV = roundUp(shape.headDimV(), STRIP);
-    long packed = paddedKeys * (shape.headDim() + paddedHeadDimV) * Float.BYTES + shape.seqlenK();
+    long packed =
+        paddedKeys * (shape.headDim() + paddedHeadDimV) * Float.BYTES
+            + WildRows.bytes(shape.seqlenK());
     long order = (long) Math.ceilDiv(rowsPerUnit(shape), PANEL) * Integer.BYTES;
     long state =
         (shape.headDim() + BLOCK_N + CHUNK + paddedHeadDimV + State.VECTORS) * PANEL * Float.BYTES
             + 2L * PANEL * Integer.BYTES;
-    return shape.batch() * shape.headsKv() * packed + order + workers * state;
+    return (long) shape.batch() * shape.headsKv() * packed + order + workers * state;
   }
 
-  /** Elements of the longest array, that of one head's packed keys or values. */
+  /** Elements of the longest array: a head's packed keys or values, or a worker's Q^T or O^T. */
   static long longestArray(AttentionShape shape) {
-    long paddedKeys = roundUp(shape.seqlenK(), STRIP);
-    return paddedKeys * Math.max(shape.headDim(), roundUp(shape.headDimV(), STRIP));
+    long rows = Math.max(roundUp(shape.seqlenK(), STRIP), PANEL);
+    return rows * Math.max(shape.headDim(), roundUp(shape.headDimV(), STRIP));
   }
 
   @Override
@@ -133,7 +138,7 @@ final class FlashAttention implements HostSession.Kernel {
     long bytes = (long) heaviestFirst.length * Integer.BYTES;
     for (int head = 0; head < kStrips.length; head++) {
       bytes += ((long) kStrips[head].length + vStrips[head].length) * Float.BYTES;
-      bytes += wildValues[head].length;
+      bytes += WildRows.bytes(shape.seqlenK());
     }
     return bytes + Stream.of(states).mapToLong(State::bytes).sum();
   }
@@ -182,12 +187,11 @@ final class FlashAttention implements HostSession.Kernel {
     int values = v.offset() + firstRow * headDimV;
     Packing.columnsToStrips(
         v.array(), values, keys, headDimV, vStrips[headKv], paddedKeys, firstKey);
-    for (int j = 0; j < keys; j++) {
-      boolean wild = !Packing.isFinite(v.array(), values + j * headDimV, headDimV);
-      wildValues[headKv][firstKey + j] = wild;
-      if (wild) {
-        Packing.zeroStripRow(vStrips[headKv], headDimV, paddedKeys, firstKey + j);
-      }
+    WildRows wild = wildValues[headKv];
+    wild.scan(v.array(), values, headDimV, keys, headDimV, firstKey);
+    int end = firstKey + keys;
+    for (int key = wild.next(firstKey, end); key < end; key = wild.next(key + 1, end)) {
+      Packing.zeroStripRow(vStrips[headKv], headDimV, paddedKeys, key);
     }
   }
 
@@ -241,16 +245,11 @@ final class FlashAttention implements HostSession.Kernel {
     finish(state);
   }
 
-  /**
-   * Adds the value rows that hold a NaN or an infinity to the queries that see them, and to no
-   * other: as part of the product, their 0 weight for a hidden query would be NaN.
-   */
+  /** Adds the values that the product took as zeros to the queries that see them. */
   private void addWildValues(State state, int headKv, int tile, int keys) {
     int end = Math.min(tile + keys, shape.seqlenK());
-    for (int key = tile; key < end; key++) {
-      if (!wildValues[headKv][key]) {
-        continue;
-      }
+    WildRows wild = wildValues[headKv];
+    for (int key = wild.next(tile, end); key < end; key = wild.next(key + 1, end)) {
       int row = v.offset() + (headKv * shape.seqlenK() + key) * headDimV;
       for (int lane = 0; lane < state.rows; lane++) {
         if (key >= state.first[lane] && key < state.end[lane]) {
@@ -267,7 +266,7 @@ final class FlashAttention implements HostSession.Kernel {
     for (int lane = 0; lane < state.rows; lane++) {
       int row = state.firstRow + lane;
       float l = state.l[lane];
-      boolean empty = l == 0;
+      boolean empty = state.first[lane] >= state.end[lane];
       float inverse = 1 / l;
       int to = out.offset() + row * headDimV;
       for (int e = 0; e < headDimV; e++) {

@@ -26,10 +26,11 @@ final class HeadsSwap implements HostSession.Kernel {
   public void run() {
     int runs = x.length() / problem.width();
     int runsPerTask = Math.ceilDiv(ELEMENTS_PER_TASK, problem.width());
-    workers.run(
-        Math.ceilDiv(runs, runsPerTask),
-        (worker, task) -> {
-          for (int r = task * runsPerTask; r < Math.min(runs, (task + 1) * runsPerTask); r++) {
+    workers.runRanges(
+        runs,
+        runsPerTask,
+        (worker, first, end) -> {
+          for (int r = first; r < end; r++) {
             int outer = r % problem.outer();
             int inner = r / problem.outer() % problem.inner();
             int batch = r / problem.outer() / problem.inner();

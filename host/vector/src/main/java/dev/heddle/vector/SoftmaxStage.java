@@ -62,10 +62,11 @@ final class SoftmaxStage implements HostSession.Kernel {
   @Override
   public void run() {
     int rows = shape.batch() * shape.headsQ() * shape.seqlenQ();
-    workers.run(
-        Math.ceilDiv(rows, ROWS),
-        (worker, task) -> {
-          for (int row = task * ROWS; row < Math.min(rows, task * ROWS + ROWS); row++) {
+    workers.runRanges(
+        rows,
+        ROWS,
+        (worker, from, to) -> {
+          for (int row = from; row < to; row++) {
             buffers[worker].softmax(row);
           }
         });
@@ -112,7 +113,8 @@ final class SoftmaxStage implements HostSession.Kernel {
         Exp.expAndSum(x, c, padded / PANEL, zeros, sums, c);
         l += load(sums, c).reduceLanes(VectorOperators.ADD);
       }
-      float inverse = l == 0 ? 0 : 1 / l;
+      // Some key is visible: a sum of 0 means that every score overflowed, which has to end in NaN.
+      float inverse = 1 / l;
       Arrays.fill(probabilities.array(), to, to + first, 0);
       for (int j = 0; j < keys; j++) {
         probabilities.array()[to + first + j] = x[j] * inverse;

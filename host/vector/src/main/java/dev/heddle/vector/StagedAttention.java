@@ -29,11 +29,12 @@ final class StagedAttention implements HostSession.Kernel {
                 problem, scores, Tensors.get(tensors, "v"), Tensors.get(tensors, "out"), workers));
   }
 
-  static long scratchBytes(AttentionShape shape, int workers) {
+  static long scratchBytes(AttentionProblem problem, int workers) {
+    AttentionShape shape = problem.shape();
     return shape.scores().elements() * Float.BYTES
         + ScoresStage.scratchBytes(shape, workers)
         + SoftmaxStage.scratchBytes(shape, workers)
-        + ValuesStage.scratchBytes(shape, workers);
+        + ValuesStage.scratchBytes(problem, workers);
   }
 
   @Override

@@ -4,8 +4,11 @@ import static dev.heddle.vector.Lanes.PANEL;
 import static dev.heddle.vector.Lanes.STRIP;
 import static dev.heddle.vector.Lanes.roundUp;
 
+import dev.heddle.core.AttentionShape;
 import dev.heddle.core.HostSession.Span;
+import java.util.Arrays;
 import java.util.function.IntUnaryOperator;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -25,7 +28,10 @@ final class TiledProduct {
   /** Products per slice where only speed counts. */
   static final int BLOCK_K = 512;
 
-  /** Which part of each row of A counts; the rest is taken as 0 whatever it holds. */
+  /**
+   * Which part of each row of A counts. The rest, and the rows of B that only the rest would meet,
+   * add nothing whatever they hold.
+   */
   interface Visible {
     /** The first element of a row of A that counts. */
     int first(int row);
@@ -66,9 +72,26 @@ final class TiledProduct {
     }
   }
 
+  /**
+   * How many products there are, and of what.
+   *
+   * @param products how many products: A and C are arrays of so many matrices
+   * @param matricesOfB how many matrices B is an array of
+   * @param matrixOfB which of them each product uses
+   */
+  record Batch(int products, int matricesOfB, IntUnaryOperator matrixOfB) {
+    /** A single product. */
+    static final Batch ONE = new Batch(1, 1, product -> 0);
+
+    /** One product per query head, with the key-value head that its group shares. */
+    static Batch ofHeads(AttentionShape shape) {
+      return new Batch(
+          shape.batch() * shape.headsQ(), shape.batch() * shape.headsKv(), shape::kvHead);
+    }
+  }
+
   private final Size size;
-  private final int products;
-  private final IntUnaryOperator matrixOfB;
+  private final Batch batch;
   private final Layout layout;
   private final @Nullable Visible visible;
   private final Workers workers;
@@ -76,49 +99,49 @@ final class TiledProduct {
   private final float[][] strips;
   private final float[][] tiles;
 
+  /** Per panel, the rows of B that are packed as zeros and added one by one; for Visible only. */
+  private final WildRows[] wildRows;
+
   /**
    * Plans a batch.
    *
-   * @param products how many products: A and C are arrays of so many matrices
-   * @param matricesOfB how many matrices B is an array of
-   * @param matrixOfB which of them each product uses
+   * @param layout of B; row-major where {@code visible} is given
    * @param visible which part of each row of A counts, or null when all does
    */
-  TiledProduct(
-      Size size,
-      int products,
-      int matricesOfB,
-      IntUnaryOperator matrixOfB,
-      Layout layout,
-      @Nullable Visible visible,
-      Workers workers) {
+  TiledProduct(Size size, Batch batch, Layout layout, @Nullable Visible visible, Workers workers) {
+    if (visible != null && layout != Layout.ROW_MAJOR) {
+      throw new IllegalArgumentException("rows of B are looked through in row-major B only");
+    }
     this.size = size;
-    this.products = products;
-    this.matrixOfB = matrixOfB;
+    this.batch = batch;
     this.layout = layout;
     this.visible = visible;
-    this.workers = workers.forWorkOf(2.0 * products * size.rows * size.columns * size.depth);
-    panels = new float[matricesOfB * size.panels()][size.depth * PANEL];
+    this.workers = workers.forFlops(2.0 * batch.products * size.rows * size.columns * size.depth);
+    panels = new float[batch.matricesOfB * size.panels()][size.depth * PANEL];
+    wildRows =
+        Stream.generate(() -> new WildRows(size.depth))
+            .limit(visible == null ? 0 : panels.length)
+            .toArray(WildRows[]::new);
     strips = new float[this.workers.count()][size.blockRows() * size.sliceDepth()];
     tiles = new float[this.workers.count()][STRIP * PANEL];
   }
 
-  /** Memory that such a batch holds beyond A, B and C, bytes. */
-  static long scratchBytes(Size size, int matricesOfB, int workers) {
-    long packed = (long) matricesOfB * size.panels() * size.depth * PANEL;
-    long own = (long) size.blockRows() * size.sliceDepth() + STRIP * PANEL;
-    return (packed + workers * own) * Float.BYTES;
+  /**
+   * Memory that such a batch holds beyond A, B and C, bytes.
+   *
+   * @param hides whether only a part of each row of A counts
+   */
+  static long scratchBytes(Size size, Batch batch, boolean hides, int workers) {
+    long panels = (long) batch.matricesOfB * size.panels();
+    long panel = (long) size.depth * PANEL * Float.BYTES;
+    long own = (long) size.blockRows() * size.sliceDepth() + (long) STRIP * PANEL;
+    return panels * (panel + (hides ? WildRows.bytes(size.depth) : 0))
+        + workers * own * Float.BYTES;
   }
 
   /** Memory held beyond A, B and C, bytes. */
   long scratchBytes() {
-    long elements = 0;
-    for (float[][] arrays : new float[][][] {panels, strips, tiles}) {
-      for (float[] array : arrays) {
-        elements += array.length;
-      }
-    }
-    return elements * Float.BYTES;
+    return scratchBytes(size, batch, visible != null, workers.count());
   }
 
   /** Computes every product; C may be anything before. */
@@ -128,12 +151,13 @@ final class TiledProduct {
     int blockRows = Math.ceilDiv(size.rows, BLOCK_M);
     int blockColumns = Math.ceilDiv(size.panels(), PANELS);
     workers.run(
-        products * blockRows * blockColumns,
+        batch.products * blockRows * blockColumns,
         (worker, task) -> {
           int block = task / blockColumns;
           multiply(
               worker,
               a,
+              b,
               bias,
               c,
               block / blockRows,
@@ -146,7 +170,8 @@ final class TiledProduct {
     int column = panel * PANEL;
     int columns = Math.min(PANEL, size.columns - column);
     int start = b.offset() + matrix * size.columns * size.depth;
-    float[] to = panels[matrix * size.panels() + panel];
+    int index = matrix * size.panels() + panel;
+    float[] to = panels[index];
     switch (layout) {
       case ROW_MAJOR ->
           Packing.columnsToPanel(
@@ -155,15 +180,29 @@ final class TiledProduct {
           Packing.rowsToPanel(
               b.array(), start + column * size.depth, size.depth, columns, size.depth, 1, to, 0);
     }
+    if (visible != null) {
+      WildRows wild = wildRows[index];
+      wild.scan(b.array(), start + column, size.columns, size.depth, columns, 0);
+      for (int k = wild.next(0, size.depth); k < size.depth; k = wild.next(k + 1, size.depth)) {
+        Arrays.fill(to, k * PANEL, (k + 1) * PANEL, 0);
+      }
+    }
   }
 
   private void multiply(
-      int worker, Span a, @Nullable Span bias, Span c, int product, int row, int firstPanel) {
+      int worker,
+      Span a,
+      Span b,
+      @Nullable Span bias,
+      Span c,
+      int product,
+      int row,
+      int firstPanel) {
     int rows = Math.min(BLOCK_M, size.rows - row);
     int endPanel = Math.min(firstPanel + PANELS, size.panels());
     int aStart = a.offset() + (product * size.rows + row) * size.depth;
     int cStart = c.offset() + (product * size.rows + row) * size.columns;
-    int b = matrixOfB.applyAsInt(product) * size.panels();
+    int matrix = batch.matrixOfB.applyAsInt(product);
     int begin = 0;
     int end = size.depth;
     if (visible != null) {
@@ -193,7 +232,7 @@ final class TiledProduct {
           MicroKernel.multiply(
               strips[worker],
               i * depth,
-              panels[b + panel],
+              panels[matrix * size.panels() + panel],
               k * PANEL,
               Lanes.tileWidth(columns),
               depth,
@@ -208,6 +247,12 @@ final class TiledProduct {
       }
       k += size.blockK;
     } while (k < end);
+    if (visible != null) {
+      for (int panel = firstPanel; panel < endPanel; panel++) {
+        addWildRows(
+            a.array(), aStart, b, c.array(), cStart, matrix, panel, row, begin, end, visible);
+      }
+    }
   }
 
   /** Zeroes what does not count in a slice of packed rows. */
@@ -221,6 +266,37 @@ final class TiledProduct {
       }
       for (int j = end; j < depth; j++) {
         strips[at + j * STRIP] = 0;
+      }
+    }
+  }
+
+  /** Adds the rows of B that were packed as zeros to the rows of C that see them. */
+  private void addWildRows(
+      float[] a,
+      int aStart,
+      Span b,
+      float[] c,
+      int cStart,
+      int matrix,
+      int panel,
+      int row,
+      int begin,
+      int end,
+      Visible visible) {
+    WildRows wild = wildRows[matrix * size.panels() + panel];
+    int rows = Math.min(BLOCK_M, size.rows - row);
+    int column = panel * PANEL;
+    int columns = Math.min(PANEL, size.columns - column);
+    for (int k = wild.next(begin, end); k < end; k = wild.next(k + 1, end)) {
+      int from = b.offset() + (matrix * size.depth + k) * size.columns + column;
+      for (int i = 0; i < rows; i++) {
+        if (k >= visible.first(row + i) && k < visible.end(row + i)) {
+          float factor = a[aStart + i * size.depth + k];
+          int to = cStart + i * size.columns + column;
+          for (int j = 0; j < columns; j++) {
+            c[to + j] += factor * b.array()[from + j];
+          }
+        }
       }
     }
   }

@@ -3,48 +3,33 @@ package dev.heddle.vector;
 import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionShape;
 import dev.heddle.core.BandMask;
-import dev.heddle.core.HostSession;
 import dev.heddle.core.HostSession.Span;
 import org.jspecify.annotations.Nullable;
 
 /**
- * {@code attention_values}: {@code out = P V} as a {@link TiledProduct} per query head.
- * Probabilities of hidden keys count as 0 whatever they hold.
+ * {@code attention_values}: {@code out = P V} as a {@link TiledProduct} per query head. Hidden keys
+ * add nothing, whatever their probabilities and values hold.
  */
-final class ValuesStage implements HostSession.Kernel {
-  private final TiledProduct product;
-  private final Span probabilities;
-  private final Span v;
-  private final Span out;
+final class ValuesStage extends ProductKernel {
 
   ValuesStage(AttentionProblem problem, Span probabilities, Span v, Span out, Workers workers) {
-    AttentionShape shape = problem.shape();
-    product =
+    super(
         new TiledProduct(
-            size(shape),
-            shape.batch() * shape.headsQ(),
-            shape.batch() * shape.headsKv(),
-            shape::kvHead,
+            size(problem.shape()),
+            TiledProduct.Batch.ofHeads(problem.shape()),
             TiledProduct.Layout.ROW_MAJOR,
             visibleKeys(problem),
-            workers);
-    this.probabilities = probabilities;
-    this.v = v;
-    this.out = out;
+            workers),
+        probabilities,
+        v,
+        null,
+        out);
   }
 
-  static long scratchBytes(AttentionShape shape, int workers) {
-    return TiledProduct.scratchBytes(size(shape), shape.batch() * shape.headsKv(), workers);
-  }
-
-  @Override
-  public void run() {
-    product.run(probabilities, v, null, out);
-  }
-
-  @Override
-  public long scratchBytes() {
-    return product.scratchBytes();
+  static long scratchBytes(AttentionProblem problem, int workers) {
+    AttentionShape shape = problem.shape();
+    return TiledProduct.scratchBytes(
+        size(shape), TiledProduct.Batch.ofHeads(shape), visibleKeys(problem) != null, workers);
   }
 
   private static TiledProduct.@Nullable Visible visibleKeys(AttentionProblem problem) {

@@ -106,14 +106,14 @@ public final class VectorBackend implements Backend {
       case AttentionProblem problem ->
           switch (plan.algorithm()) {
             case NAIVE -> NaiveAttention.scratchBytes(problem.shape());
-            case STAGED -> StagedAttention.scratchBytes(problem.shape(), cores);
+            case STAGED -> StagedAttention.scratchBytes(problem, cores);
             default -> FlashAttention.scratchBytes(problem.shape(), cores);
           };
       case AttentionStage stage ->
           switch (stage.stage()) {
             case SCORES -> ScoresStage.scratchBytes(stage.attention().shape(), cores);
             case SOFTMAX -> SoftmaxStage.scratchBytes(stage.attention().shape(), cores);
-            case VALUES -> ValuesStage.scratchBytes(stage.attention().shape(), cores);
+            case VALUES -> ValuesStage.scratchBytes(stage.attention(), cores);
           };
       case LinearProblem problem -> Linear.scratchBytes(problem, cores);
       case HeadsTranspose problem -> 0;

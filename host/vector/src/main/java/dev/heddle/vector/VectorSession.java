@@ -12,9 +12,22 @@ import dev.heddle.core.Plan;
 import dev.heddle.core.Provenance;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.Stream;
 
 /** Runs operations with the Vector API on a crew of one thread per core. */
 final class VectorSession extends HostSession {
+  private static final List<Class<?>> COMMON = List.of(Lanes.class, Tensors.class, Workers.class);
+  private static final List<Class<?>> EXP = List.of(Exp.class);
+  private static final List<Class<?>> MICRO_KERNEL =
+      List.of(WildRows.class, Packing.class, MicroKernel.class);
+  private static final List<Class<?>> PRODUCT =
+      List.of(
+          ProductKernel.class,
+          TiledProduct.class,
+          WildRows.class,
+          Packing.class,
+          MicroKernel.class);
+
   private final Workers workers;
 
   VectorSession(Backend backend, Device device) {
@@ -69,34 +82,40 @@ final class VectorSession extends HostSession {
     return Provenance.ofClasses(device(), plan, sources(operation, plan));
   }
 
-  private static List<Class<?>> sources(Operation operation, Plan plan) {
+  /** Every class of this package that takes part, each before what it is made of. */
+  static List<Class<?>> sources(Operation operation, Plan plan) {
     return switch (operation) {
       case AttentionProblem problem ->
           switch (plan.algorithm()) {
-            case VectorBackend.NAIVE -> List.of(NaiveAttention.class);
+            case VectorBackend.NAIVE -> sources(List.of(NaiveAttention.class));
             case VectorBackend.STAGED ->
-                List.of(
-                    ScoresStage.class,
-                    SoftmaxStage.class,
-                    ValuesStage.class,
-                    TiledProduct.class,
-                    Packing.class,
-                    MicroKernel.class,
-                    Exp.class);
-            default -> List.of(FlashAttention.class, Packing.class, MicroKernel.class, Exp.class);
+                sources(
+                    List.of(
+                        StagedAttention.class,
+                        ScoresStage.class,
+                        SoftmaxStage.class,
+                        ValuesStage.class),
+                    PRODUCT,
+                    EXP);
+            default -> sources(List.of(FlashAttention.class), MICRO_KERNEL, EXP);
           };
       case AttentionStage stage ->
           switch (stage.stage()) {
-            case SCORES ->
-                List.of(ScoresStage.class, TiledProduct.class, Packing.class, MicroKernel.class);
-            case SOFTMAX -> List.of(SoftmaxStage.class, Exp.class);
-            case VALUES ->
-                List.of(ValuesStage.class, TiledProduct.class, Packing.class, MicroKernel.class);
+            case SCORES -> sources(List.of(ScoresStage.class), PRODUCT);
+            case SOFTMAX -> sources(List.of(SoftmaxStage.class), EXP);
+            case VALUES -> sources(List.of(ValuesStage.class), PRODUCT);
           };
-      case LinearProblem problem ->
-          List.of(Linear.class, TiledProduct.class, Packing.class, MicroKernel.class);
-      case HeadsTranspose problem -> List.of(HeadsSwap.class);
+      case LinearProblem problem -> sources(List.of(Linear.class), PRODUCT);
+      case HeadsTranspose problem -> sources(List.of(HeadsSwap.class));
     };
+  }
+
+  @SafeVarargs
+  private static List<Class<?>> sources(List<Class<?>> own, List<Class<?>>... parts) {
+    return Stream.of(Stream.of(own), Stream.of(parts), Stream.of(COMMON))
+        .flatMap(lists -> lists)
+        .flatMap(List::stream)
+        .toList();
   }
 
   /** Closes what was handed out, then ends the threads. */

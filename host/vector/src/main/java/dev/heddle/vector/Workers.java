@@ -25,6 +25,17 @@ final class Workers implements AutoCloseable {
     void run(int worker, int index);
   }
 
+  /** Work on a range of numbered items. */
+  @FunctionalInterface
+  interface RangeTask {
+    /**
+     * Does the items from {@code from} to before {@code to}.
+     *
+     * @param worker who does it, from 0 to {@link Workers#count} - 1
+     */
+    void run(int worker, int from, int to);
+  }
+
   /** With what the threads' names begin. */
   static final String THREAD_NAME = "heddle-vector-";
 
@@ -33,7 +44,7 @@ final class Workers implements AutoCloseable {
    */
   private static final long SPIN_NS = 50_000;
 
-  /** About what one core computes while another wakes, some 10 microseconds. */
+  /** As many flops as one core does in the 10 microseconds or so that it takes to wake another. */
   private static final double SERIAL_FLOPS = 2e6;
 
   private final List<Thread> threads = new ArrayList<>();
@@ -53,8 +64,8 @@ final class Workers implements AutoCloseable {
     return threads.size() + 1;
   }
 
-  /** This crew, or for work that is not worth waking anyone a crew of the caller alone. */
-  Workers forWorkOf(double flops) {
+  /** This crew, or one of the caller alone where the work is not worth waking anyone. */
+  Workers forFlops(double flops) {
     return flops < SERIAL_FLOPS ? new Workers(1) : this;
   }
 
@@ -74,6 +85,19 @@ final class Workers implements AutoCloseable {
     job.work(0);
     job.await();
     current = null;
+  }
+
+  /**
+   * Runs over items {@code 0 .. items - 1} in ranges of {@code perTask}, the last maybe shorter.
+   */
+  void runRanges(int items, int perTask, RangeTask task) {
+    run(
+        Math.ceilDiv(items, perTask),
+        (worker, index) -> {
+          int from = index * perTask;
+          // from + perTask may not fit an int.
+          task.run(worker, from, from + Math.min(perTask, items - from));
+        });
   }
 
   /** Ends the threads and waits until they are gone. */

@@ -9,6 +9,7 @@ import dev.heddle.core.Session;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.AtomicIntegerArray;
+import java.util.concurrent.atomic.AtomicLong;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -32,6 +33,24 @@ class WorkersTest {
           assertThat(done.get(i)).as("task %d of %d", i, tasks).isEqualTo(1);
         }
         assertThat(seen).allMatch(worker -> worker >= 0 && worker < workers.count());
+      }
+    }
+  }
+
+  @Test
+  void rangesCoverTheItemsUpToTheLargestInt() {
+    try (Workers workers = new Workers(2)) {
+      for (int items : new int[] {1, 7, (1 << 20) + 1, Integer.MAX_VALUE}) {
+        AtomicLong covered = new AtomicLong();
+        workers.runRanges(
+            items,
+            1 << 20,
+            (worker, from, to) -> {
+              assertThat(from).isNotNegative().isLessThan(to);
+              assertThat(to).isLessThanOrEqualTo(items);
+              covered.addAndGet(to - from);
+            });
+        assertThat(covered.get()).isEqualTo(items);
       }
     }
   }
