@@ -16,6 +16,8 @@ import static org.jocl.CL.CL_PLATFORM_NAME;
 
 import dev.heddle.core.Device;
 import dev.heddle.core.Probe;
+import java.lang.foreign.Arena;
+import java.lang.foreign.SymbolLookup;
 import java.util.ArrayList;
 import java.util.List;
 import org.jocl.Sizeof;
@@ -42,7 +44,32 @@ record Discovery(List<ClDevice> devices, Probe probe) {
     if (System.getProperty("uniqueLibraryNames") == null) {
       System.setProperty("uniqueLibraryNames", "true");
     }
-    return run(backend, Inventory.ofThisMachine());
+    return loaderIsMissing() ? noLoader() : run(backend, Inventory.ofThisMachine());
+  }
+
+  /**
+   * Whether this is a Linux without the loader under either of its names. JOCL would find that out
+   * too, but its native code then complains on standard error.
+   */
+  private static boolean loaderIsMissing() {
+    if (!System.getProperty("os.name", "").startsWith("Linux")) {
+      return false;
+    }
+    for (String name : List.of("libOpenCL.so.1", "libOpenCL.so")) {
+      try (Arena arena = Arena.ofConfined()) {
+        SymbolLookup.libraryLookup(name, arena);
+        return false;
+      } catch (IllegalArgumentException e) {
+        // Not under this name.
+      }
+    }
+    return true;
+  }
+
+  private static Discovery noLoader() {
+    return unavailable(
+        "no OpenCL loader (libOpenCL.so.1) found",
+        "install it (Debian: ocl-icd-libopencl1) and a driver: " + INSTALL);
   }
 
   /** Looks through an inventory; never throws. */
@@ -147,9 +174,7 @@ record Discovery(List<ClDevice> devices, Probe probe) {
     }
     String reason = essence(root);
     if (reason.contains(NO_LOADER)) {
-      return unavailable(
-          "no OpenCL loader (libOpenCL.so.1) found",
-          "install it (Debian: ocl-icd-libopencl1) and a driver: " + INSTALL);
+      return noLoader();
     }
     if (thrown instanceof LinkageError) {
       return unavailable(

@@ -29,7 +29,9 @@ class DiscoveryTest {
             assertThat(line)
                 .startsWith("Unavailable")
                 .contains("no OpenCL loader (libOpenCL.so.1) found")
-                .contains("ci/setup"));
+                .contains("ci/setup"))
+        .as("nothing but the reason is printed")
+        .noneMatch(line -> line.contains("Could not load"));
   }
 
   @Test

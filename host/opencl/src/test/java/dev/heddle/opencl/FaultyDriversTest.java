@@ -27,7 +27,7 @@ class FaultyDriversTest {
       java.lang.UnsatisfiedLinkError: no JOCL_2_0_6-linux-x86_64 in java.library.path: /usr/lib
       \tat java.base/java.lang.ClassLoader.loadLibrary(ClassLoader.java:2285)
       Stack trace from the attempt to load the library as a resource:
-      java.lang.UnsatisfiedLinkError: /tmp/libJOCL.so: failed to map segment from shared object
+      java.lang.UnsatisfiedLinkError: libJOCL.so: failed to map segment from shared object
       \tat java.base/java.lang.System.load(System.java:1647)
       ---(end of nested stack traces)---
       """;
