@@ -44,11 +44,34 @@ public record Workload(
   /**
    * Checks that the host can hold every tensor of the chain, as the oracle has to.
    *
-   * @throws IllegalArgumentException naming the tensor that it can't
+   * @throws IllegalArgumentException naming the tensor that it can't, or the bytes
    */
   public Workload {
     inputs = Map.copyOf(inputs);
+    requireRoom(chain);
+  }
+
+  /**
+   * Every tensor fits an array, and the heap at least the inputs, widened ones too, and outputs.
+   */
+  private static void requireRoom(Chain chain) {
     chain.tensors().forEach(Workload::requireHostTensor);
+    long bytes = 0;
+    for (TensorSpec input : chain.inputs()) {
+      bytes += input.bytes() + input.shape().elements() * Double.BYTES;
+    }
+    for (String output : chain.outputs()) {
+      bytes += chain.tensor(output).bytes();
+    }
+    long heap = Runtime.getRuntime().maxMemory();
+    if (bytes > heap) {
+      throw new IllegalArgumentException(
+          "this problem's tensors, and the reference's in double, take at least "
+              + bytes
+              + " bytes; the JVM's heap limit is "
+              + heap
+              + " bytes (HEDDLE_JAVA_OPTS=-Xmx... raises it)");
+    }
   }
 
   private static void requireHostTensor(TensorSpec spec) {
@@ -85,7 +108,7 @@ public record Workload(
 
   private static Workload random(Operation operation, String description, long seed) {
     Chain chain = Chain.of(operation);
-    chain.tensors().forEach(Workload::requireHostTensor);
+    requireRoom(chain);
     Map<String, HostTensor> inputs = new HashMap<>();
     long tensorSeed = seed;
     for (TensorSpec spec : operation.inputs()) {

@@ -171,6 +171,17 @@ class ComparisonTest {
   }
 
   @Test
+  void whatTheHeapCannotHoldIsBadInputWithItsBytes() {
+    long heap = Runtime.getRuntime().maxMemory();
+    int seqlen = Math.toIntExact(heap / (12 * 16) + 1);
+    AttentionShape shape = new AttentionShape(1, 1, 1, seqlen, 1, 16, 1);
+    assertThatThrownBy(() -> Workload.random(AttentionProblem.of(shape), 0))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessageContaining("heap limit is " + heap + " bytes")
+        .hasMessageContaining("-Xmx");
+  }
+
+  @Test
   void whatEveryDeviceRefusesIsNotComputedAtAll() {
     List<String> told = new ArrayList<>();
     Comparison comparison =
