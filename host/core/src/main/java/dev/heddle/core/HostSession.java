@@ -12,6 +12,9 @@ import java.util.Set;
 /**
  * A session whose memory is the JVM's: what the backends that compute in Java share. They supply
  * {@link #compile}.
+ *
+ * <p>An element takes 4 bytes whatever its type: a 16-bit tensor is held widened, which is exact,
+ * and a kernel that writes one has to round to its type what it stores.
  */
 public abstract class HostSession implements Session {
 
@@ -29,7 +32,7 @@ public abstract class HostSession implements Session {
     default void close() {}
   }
 
-  /** fp32 elements of a session's tensor within the array that also holds its guard bands. */
+  /** Elements of a session's tensor, as fp32, within the array that also holds its guard bands. */
   public record Span(float[] array, int offset, int length) {}
 
   private static final int GUARD = 64;
@@ -38,12 +41,23 @@ public abstract class HostSession implements Session {
 
   private final Backend backend;
   private final Device device;
+  private final Set<DType> dtypes;
   private final Set<Resource> live = new HashSet<>();
 
-  /** A session of that backend on that device. */
+  /** A session of that backend on that device for fp32 tensors. */
   protected HostSession(Backend backend, Device device) {
+    this(backend, device, Set.of(DType.FP32));
+  }
+
+  /**
+   * A session of that backend on that device.
+   *
+   * @param dtypes types of the tensors that it takes
+   */
+  protected HostSession(Backend backend, Device device, Set<DType> dtypes) {
     this.backend = backend;
     this.device = device;
+    this.dtypes = Set.copyOf(dtypes);
   }
 
   /**
@@ -63,14 +77,14 @@ public abstract class HostSession implements Session {
 
   @Override
   public final DeviceTensor allocate(Shape shape, DType dtype) {
-    Refusal.unlessFp32(dtype)
+    Refusal.unlessAmong(dtypes, dtype)
         .ifPresent(refusal -> {
           throw new UnsupportedProblemException(refusal);
         });
     if (shape.elements() > MAX_PAYLOAD) {
       throw new UnsupportedProblemException(tooLong("a tensor", shape));
     }
-    Resident tensor = new Resident(shape);
+    Resident tensor = new Resident(shape, dtype);
     live.add(tensor);
     return tensor;
   }
@@ -90,26 +104,33 @@ public abstract class HostSession implements Session {
   }
 
   /**
-   * What no JVM backend can run: a storage type other than fp32, a tensor longer than an array, or
-   * more memory than the device has.
+   * What no JVM backend can run: a storage type that it does not have, a tensor longer than an
+   * array, or more memory than the device has.
    *
+   * @param dtypes storage types that the backend has
    * @param algorithms the algorithms that the backend has for the operation
    * @param scratchBytes memory that the algorithm needs beyond inputs and outputs, bytes
    */
   public static Optional<Refusal> commonRefusal(
-      Device device, Operation operation, Plan plan, List<String> algorithms, long scratchBytes) {
+      Device device,
+      Operation operation,
+      Plan plan,
+      Set<DType> dtypes,
+      List<String> algorithms,
+      long scratchBytes) {
     Optional<Refusal> general =
         Refusal.ofAlgorithm(device, operation, plan, algorithms)
-            .or(() -> Refusal.unlessFp32(operation.dtype()));
+            .or(() -> Refusal.unlessAmong(dtypes, operation.dtype()));
     if (general.isPresent()) {
       return general;
     }
+    long bytes = scratchBytes;
     for (TensorSpec spec : operation.tensors()) {
       if (spec.shape().elements() > MAX_PAYLOAD) {
         return Optional.of(tooLong(spec.name(), spec.shape()));
       }
+      bytes += spec.shape().elements() * Float.BYTES;
     }
-    long bytes = operation.compulsoryBytes() + scratchBytes;
     long limit = device.limits().memoryBytes();
     return bytes <= limit
         ? Optional.empty()
@@ -148,14 +169,18 @@ public abstract class HostSession implements Session {
         throw new IllegalArgumentException(
             operation.name() + " needs a tensor of this session for '" + spec.name() + "'");
       }
-      if (resident.shape.elements() != spec.shape().elements()) {
+      if (resident.dtype != spec.dtype() || resident.shape.elements() != spec.shape().elements()) {
         throw new IllegalArgumentException(
             operation.name()
                 + " wants "
+                + spec.dtype().label()
+                + " "
                 + spec.name()
                 + " "
                 + spec.shape()
                 + ", not "
+                + resident.dtype.label()
+                + " "
                 + resident.shape);
       }
       spans.put(spec.name(), resident.span());
@@ -196,10 +221,12 @@ public abstract class HostSession implements Session {
 
   private final class Resident implements DeviceTensor, Resource {
     private final Shape shape;
+    private final DType dtype;
     private float[] array;
 
-    Resident(Shape shape) {
+    Resident(Shape shape, DType dtype) {
       this.shape = shape;
+      this.dtype = dtype;
       int payload = (int) shape.elements();
       this.array = new float[payload + 2 * GUARD];
       Arrays.fill(array, 0, GUARD, GUARD_VALUE);
@@ -217,21 +244,37 @@ public abstract class HostSession implements Session {
 
     @Override
     public DType dtype() {
-      return DType.FP32;
+      return dtype;
     }
 
     @Override
     public void write(HostTensor source) {
-      if (source.dtype() != DType.FP32 || source.size() != payload()) {
+      if (source.dtype() != dtype || source.size() != payload()) {
         throw new IllegalArgumentException(
-            "can't write " + source.dtype().label() + " " + source.shape() + " to fp32 " + shape);
+            "can't write "
+                + source.dtype().label()
+                + " "
+                + source.shape()
+                + " to "
+                + dtype.label()
+                + " "
+                + shape);
       }
-      System.arraycopy(source.floats(), 0, open(), GUARD, payload());
+      float[] target = open();
+      if (dtype == DType.FP32) {
+        System.arraycopy(source.floats(), 0, target, GUARD, payload());
+      } else {
+        for (int i = 0; i < payload(); i++) {
+          target[GUARD + i] = source.get(i);
+        }
+      }
     }
 
     @Override
     public HostTensor read() {
-      return HostTensor.of(shape, Arrays.copyOfRange(open(), GUARD, GUARD + payload()));
+      HostTensor values =
+          HostTensor.of(shape, Arrays.copyOfRange(open(), GUARD, GUARD + payload()));
+      return dtype == DType.FP32 ? values : values.rounded(dtype);
     }
 
     @Override
