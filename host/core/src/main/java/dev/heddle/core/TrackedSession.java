@@ -44,8 +44,8 @@ public abstract class TrackedSession<T extends GuardedTensor, P extends Prepared
   protected abstract T reserve(TensorSpec spec);
 
   /**
-   * Makes an operation ready to run; only called for what the backend does not refuse, with a tensor
-   * of this session, of the right type and size, for each of the operation's.
+   * Makes an operation ready to run; only called for what the backend does not refuse, with a
+   * tensor of this session, of the right type and size, for each of the operation's.
    */
   protected abstract P bind(Operation operation, Plan plan, Map<String, T> operands);
 
@@ -69,8 +69,7 @@ public abstract class TrackedSession<T extends GuardedTensor, P extends Prepared
   }
 
   @Override
-  public final Prepared prepare(
-      Operation operation, Plan plan, Map<String, DeviceTensor> given) {
+  public final Prepared prepare(Operation operation, Plan plan, Map<String, DeviceTensor> given) {
     requireOpen();
     Optional<Refusal> refusal = backend.refusal(device, operation, plan);
     if (refusal.isPresent()) {
@@ -89,8 +88,7 @@ public abstract class TrackedSession<T extends GuardedTensor, P extends Prepared
     return operation;
   }
 
-  private T operand(
-      Operation operation, TensorSpec spec, @Nullable DeviceTensor given) {
+  private T operand(Operation operation, TensorSpec spec, @Nullable DeviceTensor given) {
     if (!tensorType.isInstance(given) || !tensors.contains(tensorType.cast(given))) {
       throw new IllegalArgumentException(
           operation.name() + " needs a tensor of this session for '" + spec.name() + "'");
@@ -115,8 +113,7 @@ public abstract class TrackedSession<T extends GuardedTensor, P extends Prepared
     requireOpen();
     List<P> known = new ArrayList<>();
     for (Prepared operation : operations) {
-      if (!preparedType.isInstance(operation)
-          || !prepared.contains(preparedType.cast(operation))) {
+      if (!preparedType.isInstance(operation) || !prepared.contains(preparedType.cast(operation))) {
         throw new IllegalArgumentException("that operation is closed or of another session");
       }
       known.add(preparedType.cast(operation));
