@@ -1,5 +1,7 @@
 package dev.heddle.opencl;
 
+import dev.heddle.core.kernel.ArgumentStruct;
+import dev.heddle.core.kernel.KernelSource;
 import dev.heddle.opencl.Driver.AddressSpace;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;

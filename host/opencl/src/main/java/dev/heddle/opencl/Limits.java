@@ -2,17 +2,15 @@ package dev.heddle.opencl;
 
 import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionStage;
-import dev.heddle.core.DType;
 import dev.heddle.core.Device;
 import dev.heddle.core.HeadsTranspose;
 import dev.heddle.core.LinearProblem;
 import dev.heddle.core.Operation;
 import dev.heddle.core.Refusal;
-import dev.heddle.core.Shape;
 import dev.heddle.core.TensorSpec;
+import dev.heddle.core.kernel.Recipe;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Map;
 import java.util.Optional;
 
 /** What keeps a recipe from running on a device, checked before anything is allocated. */
@@ -32,9 +30,7 @@ final class Limits {
   static Optional<Refusal> refusal(
       Device device, Operation operation, Recipe recipe, int guardBytes) {
     List<TensorSpec> all = new ArrayList<>(operation.tensors());
-    for (Map.Entry<String, Shape> scratch : recipe.scratch().entrySet()) {
-      all.add(new TensorSpec(scratch.getKey(), scratch.getValue(), DType.FP32));
-    }
+    all.addAll(recipe.scratchTensors());
     long total = 0;
     for (TensorSpec spec : all) {
       long bytes = allocation(spec.bytes(), guardBytes);

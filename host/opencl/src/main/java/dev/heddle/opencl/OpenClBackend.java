@@ -7,26 +7,32 @@ import dev.heddle.core.Plan;
 import dev.heddle.core.Probe;
 import dev.heddle.core.Refusal;
 import dev.heddle.core.Session;
+import dev.heddle.core.kernel.KernelFiles;
+import dev.heddle.core.kernel.KernelSource;
+import dev.heddle.core.kernel.Recipe;
+import dev.heddle.core.kernel.Siblings;
+import dev.heddle.core.kernel.TunedTable;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalDouble;
-import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.Function;
 
 /** Every device of every OpenCL platform, driven by hand-written kernels through JOCL. */
 public final class OpenClBackend implements Backend {
-  private final Function<String, String> files;
+  /** Reads kernel files and headers by name from the jar. */
+  static final Function<String, String> RESOURCES = KernelSource.resources("cl");
+
+  private final KernelFiles files;
   private final boolean guardBands;
   private final LiveObjects live = new LiveObjects();
   private final TunedTable tuned = new TunedTable();
-  private final Map<String, KernelSource> sources = new ConcurrentHashMap<>();
-  private final Map<String, Tunables> tunables = new ConcurrentHashMap<>();
   private final Discoverer discoverer = new Discoverer();
 
   /** Created by the service loader. */
   public OpenClBackend() {
-    this(KernelSource.RESOURCES, true);
+    this(RESOURCES, true);
   }
 
   /**
@@ -36,7 +42,7 @@ public final class OpenClBackend implements Backend {
    * @param guardBands whether tensors lie between guard bands
    */
   OpenClBackend(Function<String, String> files, boolean guardBands) {
-    this.files = files;
+    this.files = new KernelFiles("cl", "cl", files);
     this.guardBands = guardBands;
   }
 
@@ -61,8 +67,8 @@ public final class OpenClBackend implements Backend {
     if (!algorithms(device, operation).contains(algorithm)) {
       return fallback;
     }
-    String kernel = Ladder.file(operation, algorithm);
-    for (Map<String, Integer> candidate : tuned.candidates(target(device), operation, kernel)) {
+    String kernel = Siblings.kernel(operation, algorithm);
+    for (Map<String, Integer> candidate : tuned.candidates(families(device), operation, kernel)) {
       Plan plan = Plan.of(algorithm, candidate);
       if (refusal(device, operation, plan).isEmpty()) {
         return plan;
@@ -78,10 +84,9 @@ public final class OpenClBackend implements Backend {
     if (unknown.isPresent()) {
       return unknown;
     }
-    Tunables declared = tunables(Ladder.file(operation, plan.algorithm()));
-    return declared
-        .violation(plan.tunables())
-        .map(sentence -> new Refusal("tunables", sentence))
+    return files
+        .tunables(file(operation, plan.algorithm()))
+        .refusal(plan.tunables(), Siblings.macros(operation))
         .or(() -> Refusal.unlessFp32(operation.dtype()))
         .or(() ->
             Limits.refusal(device, operation, recipe(operation, plan), guardBytes(target(device))));
@@ -114,18 +119,24 @@ public final class OpenClBackend implements Backend {
 
   /** What a plan launches. */
   Recipe recipe(Operation operation, Plan plan) {
-    Tunables declared = tunables(Ladder.file(operation, plan.algorithm()));
-    return Ladder.recipe(operation, plan.algorithm(), declared.complete(plan.tunables()));
+    String file = file(operation, plan.algorithm());
+    return Ladder.recipe(
+        file, operation, plan.algorithm(), files.tunables(file).complete(plan.tunables()));
   }
 
-  /** A kernel file with its includes in place. */
-  KernelSource source(String file) {
-    return sources.computeIfAbsent(file, name -> KernelSource.assemble(name, files));
+  /** The kernel files. */
+  KernelFiles files() {
+    return files;
   }
 
-  /** What a kernel file lets be chosen. */
-  Tunables tunables(String file) {
-    return tunables.computeIfAbsent(file, name -> Tunables.of(source(name)));
+  private String file(Operation operation, String algorithm) {
+    return files.name(Siblings.kernel(operation, algorithm));
+  }
+
+  /** The device families whose best known tunables apply. */
+  private static List<String> families(Device device) {
+    String family = device.emulated() ? "emulator" : device.kind().name().toLowerCase(Locale.ROOT);
+    return List.of(family, "default");
   }
 
   private ClDevice target(Device device) {

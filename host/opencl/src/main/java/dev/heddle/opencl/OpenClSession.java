@@ -13,6 +13,9 @@ import dev.heddle.core.Shape;
 import dev.heddle.core.TensorSpec;
 import dev.heddle.core.Timing;
 import dev.heddle.core.UnsupportedProblemException;
+import dev.heddle.core.kernel.ArgumentStruct;
+import dev.heddle.core.kernel.KernelSource;
+import dev.heddle.core.kernel.Recipe;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.LinkedHashSet;
@@ -118,7 +121,7 @@ final class OpenClSession implements Session {
   /** Compiles and binds a recipe whose limits were checked. */
   Launchable prepare(
       Operation operation, Plan plan, Recipe recipe, Map<String, DeviceBuffer> operands) {
-    KernelSource source = backend.source(recipe.file());
+    KernelSource source = backend.files().source(recipe.file());
     cl_program program = program(source, recipe);
     Launchable launchable = new Launchable(operation, provenance(plan, source), recipe);
     try {
@@ -169,7 +172,8 @@ final class OpenClSession implements Session {
   }
 
   private Provenance provenance(Plan plan, KernelSource source) {
-    return new Provenance(device(), plan, List.of("cl/" + source.file()), source.hash());
+    return new Provenance(
+        device(), plan, List.of(backend.files().path(source.file())), source.hash());
   }
 
   @Override
@@ -252,13 +256,11 @@ final class OpenClSession implements Session {
           outputs.add(tensor);
         }
       }
-      recipe
-          .scratch()
-          .forEach((name, shape) -> {
-            DeviceBuffer tensor = buffer(new TensorSpec(name, shape, DType.FP32), closed -> {});
-            scratch.add(tensor);
-            memory.put(name, tensor.memory());
-          });
+      for (TensorSpec spec : recipe.scratchTensors()) {
+        DeviceBuffer tensor = buffer(spec, closed -> {});
+        scratch.add(tensor);
+        memory.put(spec.name(), tensor.memory());
+      }
       for (Recipe.Launch launch : recipe.launches()) {
         cl_kernel kernel = driver.createKernel(program, launch.kernel());
         kernels.add(kernel);

@@ -8,9 +8,10 @@ import dev.heddle.core.Plan;
 import dev.heddle.core.Prepared;
 import dev.heddle.core.Shape;
 import dev.heddle.core.Timing;
+import dev.heddle.core.kernel.Recipe;
+import dev.heddle.core.kernel.Siblings;
 import java.util.List;
 import java.util.Map;
-import java.util.Set;
 import java.util.SortedMap;
 import java.util.TreeMap;
 
@@ -34,17 +35,8 @@ final class PeakRate {
     int workItems = Math.toIntExact(groups * local);
     SortedMap<String, Integer> macros = new TreeMap<>(Map.of("LANES", lanes, "CHAINS", CHAINS));
     Recipe recipe =
-        new Recipe(
-            FILE,
-            macros,
-            List.of(
-                new Recipe.Launch(
-                    "fma_peak", List.of(groups), List.of(local), Map.of("sums", "y"))),
-            Map.of(),
-            Map.of("iterations", iterations, "factor", 1f, "addend", 0f),
-            Set.of(),
-            0,
-            4L * CHAINS * lanes);
+        Siblings.fmaPeak(FILE, macros, groups, local, iterations)
+            .withMemory(0, 4L * CHAINS * lanes);
     double flops = 2.0 * CHAINS * lanes * iterations * workItems;
     // A prepared operation says what it computes; this one only occupies the device.
     HeadsTranspose nothing = new HeadsTranspose(1, 1, 1, workItems, DType.FP32);
