@@ -15,17 +15,25 @@ FORCE_INLINE void copy_async(void *target, const void *source, const int inside)
                  "r"(inside ? 16 : 0)
                : "memory");
 #else
-  float4 x = {0.0f, 0.0f, 0.0f, 0.0f};
-  if (inside) x = *(const float4 *)source;
-  *(float4 *)target = x;
+  uint4 x = {0, 0, 0, 0};
+  if (inside) x = *(const uint4 *)source;
+  *(uint4 *)target = x;
 #endif
 }
 
-// Waits for the copies that this thread has started. The other threads' copies, and these for the
-// other threads, take a barrier after it.
+// Makes the copies that this thread has started since the last call a group.
+FORCE_INLINE void commit_copies() {
+#if __CUDA_ARCH__ >= 800
+  asm volatile("cp.async.commit_group;" : : : "memory");
+#endif
+}
+
+// Waits for all of this thread's groups but the PENDING newest. A barrier has to follow before other
+// threads read what this one has copied.
+template <int PENDING>
 FORCE_INLINE void wait_for_copies() {
 #if __CUDA_ARCH__ >= 800
-  asm volatile("cp.async.wait_all;" : : : "memory");
+  asm volatile("cp.async.wait_group %0;" : : "n"(PENDING) : "memory");
 #endif
 }
 

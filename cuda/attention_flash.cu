@@ -96,6 +96,7 @@ FORCE_INLINE void load_tile_async(const int tile_rows, const int tile_columns, f
     copy_async(tile + row * tile_stride + column,
                inside ? source + (size_t)row * source_stride + column : source, inside);
   }
+  commit_copies();
 }
 
 // ---- rows of the block, which THREADS_N lanes of a warp share ------------------------------------
@@ -168,7 +169,7 @@ extern "C" __global__ void __launch_bounds__(THREADS_M *THREADS_N, 1)
 #pragma unroll
   for (int e = 0; e < ROWS_EACH * COLUMNS_EACH; e++) acc[e] = 0.0f;
 
-  wait_for_copies();
+  wait_for_copies<0>();
   // Read after write: every thread multiplies the q_tile and k_tile that the others have loaded.
   __syncthreads();
   for (int key = tiles_begin; key < tiles_end; key += BLOCK_N) {
@@ -182,7 +183,7 @@ extern "C" __global__ void __launch_bounds__(THREADS_M *THREADS_N, 1)
     for (int e = 0; e < ROWS_EACH * KEYS_EACH; e++) s[e] = 0.0f;
     multiply_tiles_transposed<ROWS_EACH, KEYS_EACH, HEAD_DIM>(q_tile, Q_STRIDE, k_tile, K_STRIDE,
                                                               s);
-    wait_for_copies();
+    wait_for_copies<0>();
     // Read after write: every thread is going to multiply the v_tile that the others have loaded.
     // Write after read: the next k_tile overwrites the one that slower threads may still be reading.
     __syncthreads();
@@ -247,7 +248,7 @@ extern "C" __global__ void __launch_bounds__(THREADS_M *THREADS_N, 1)
       multiply_visible_tiles<ROWS_EACH, COLUMNS_EACH, BLOCK_N>(p_tile, P_STRIDE, v_tile, V_STRIDE,
                                                                acc, key, first_key, end_key);
     }
-    wait_for_copies();
+    wait_for_copies<0>();
     // Read after write: every thread is going to multiply the next k_tile that the others have
     // loaded. Write after read: the next v_tile and the next weights overwrite the v_tile and p_tile
     // that slower threads may still be reading.
