@@ -22,13 +22,14 @@ import java.util.Optional;
 
 /**
  * One workload on one device under one algorithm of its focus: verified first, and timed only when
- * it passed.
+ * it passed and the device is no emulator. Each trial has a session of its own, so that a device
+ * that died in one is whole again in the next.
  *
  * @param device where it ran
  * @param algorithm the algorithm of the workload's focus
  * @param kernel name of the focus's kernel
  * @param verdict what is said of the result
- * @param measurement times; empty unless asked for and passed
+ * @param measurement times; empty unless asked for and passed, and always for an emulator
  * @param outputs the chain's outputs; empty unless asked for and passed
  * @param provenance of each step; empty where nothing ran
  * @param scratchBytes memory held beyond the chain's tensors, bytes; 0 where nothing ran
@@ -93,7 +94,7 @@ public record Trial(
                 workload.inputs())) {
       Verdict verdict = verifier.verify(chain, expectation);
       Optional<Measurement> measurement = Optional.empty();
-      if (verdict instanceof Verdict.Pass && purpose == Purpose.TIME) {
+      if (verdict instanceof Verdict.Pass && purpose == Purpose.TIME && !device.emulated()) {
         measurement = Optional.of(Measurement.of(chain));
         // By now the JVM runs other code than the one judged first: what was timed is judged too.
         verdict = verifier.verify(chain, expectation);
@@ -123,6 +124,8 @@ public record Trial(
                   "the JVM's heap of "
                       + Runtime.getRuntime().maxMemory()
                       + " bytes ran out; HEDDLE_JAVA_OPTS=-Xmx... raises it")));
+    } catch (LinkageError e) {
+      return failed(candidate, workload, algorithm, "a library is missing or damaged: " + e);
     } catch (RuntimeException e) {
       StackTraceElement[] trace = e.getStackTrace();
       return failed(
