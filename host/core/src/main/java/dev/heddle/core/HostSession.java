@@ -2,7 +2,6 @@ package dev.heddle.core;
 
 import java.util.Arrays;
 import java.util.HashMap;
-import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -16,7 +15,7 @@ import java.util.Set;
  * <p>An element takes 4 bytes whatever its type: a 16-bit tensor is held widened, which is exact,
  * and a kernel that writes one has to round to its type what it stores.
  */
-public abstract class HostSession implements Session {
+public abstract class HostSession extends TrackedSession<HostSession.Resident, HostSession.Ready> {
 
   /** An operation that is ready to run on JVM arrays. */
   public interface Kernel extends AutoCloseable {
@@ -39,10 +38,7 @@ public abstract class HostSession implements Session {
   private static final long MAX_PAYLOAD = HostTensor.MAX_ELEMENTS - 2 * GUARD;
   private static final float GUARD_VALUE = Float.intBitsToFloat(0x7FC0BEEF);
 
-  private final Backend backend;
-  private final Device device;
   private final Set<DType> dtypes;
-  private final Set<Resource> live = new HashSet<>();
 
   /** A session of that backend on that device for fp32 tensors. */
   protected HostSession(Backend backend, Device device) {
@@ -55,8 +51,7 @@ public abstract class HostSession implements Session {
    * @param dtypes types of the tensors that it takes
    */
   protected HostSession(Backend backend, Device device, Set<DType> dtypes) {
-    this.backend = backend;
-    this.device = device;
+    super(backend, device, Resident.class, Ready.class);
     this.dtypes = Set.copyOf(dtypes);
   }
 
@@ -71,22 +66,15 @@ public abstract class HostSession implements Session {
   protected abstract Provenance provenance(Operation operation, Plan plan);
 
   @Override
-  public final Device device() {
-    return device;
-  }
-
-  @Override
-  public final DeviceTensor allocate(Shape shape, DType dtype) {
-    Refusal.unlessAmong(dtypes, dtype)
+  protected final Resident reserve(TensorSpec spec) {
+    Refusal.unlessAmong(dtypes, spec.dtype())
         .ifPresent(refusal -> {
           throw new UnsupportedProblemException(refusal);
         });
-    if (shape.elements() > MAX_PAYLOAD) {
-      throw new UnsupportedProblemException(tooLong("a tensor", shape));
+    if (spec.shape().elements() > MAX_PAYLOAD) {
+      throw new UnsupportedProblemException(tooLong(spec.name(), spec.shape()));
     }
-    Resident tensor = new Resident(shape, dtype);
-    live.add(tensor);
-    return tensor;
+    return new Resident(this, spec);
   }
 
   /** The JVM itself as device 0 of a backend: all of its processors and its heap. */
@@ -158,169 +146,99 @@ public abstract class HostSession implements Session {
   }
 
   @Override
-  public final Prepared prepare(Operation operation, Plan plan, Map<String, DeviceTensor> tensors) {
-    Optional<Refusal> refusal = backend.refusal(device, operation, plan);
-    if (refusal.isPresent()) {
-      throw new UnsupportedProblemException(refusal.get());
-    }
+  protected final Ready bind(Operation operation, Plan plan, Map<String, Resident> operands) {
     Map<String, Span> spans = new HashMap<>();
-    for (TensorSpec spec : operation.tensors()) {
-      if (!(tensors.get(spec.name()) instanceof Resident resident) || !live.contains(resident)) {
-        throw new IllegalArgumentException(
-            operation.name() + " needs a tensor of this session for '" + spec.name() + "'");
-      }
-      if (resident.dtype != spec.dtype() || resident.shape.elements() != spec.shape().elements()) {
-        throw new IllegalArgumentException(
-            operation.name()
-                + " wants "
-                + spec.dtype().label()
-                + " "
-                + spec.name()
-                + " "
-                + spec.shape()
-                + ", not "
-                + resident.dtype.label()
-                + " "
-                + resident.shape);
-      }
-      spans.put(spec.name(), resident.span());
-    }
-    Ready ready =
-        new Ready(operation, provenance(operation, plan), compile(operation, plan, spans));
-    live.add(ready);
-    return ready;
+    operands.forEach((name, tensor) -> spans.put(name, tensor.span()));
+    Kernel kernel = compile(operation, plan, spans);
+    return new Ready(this, operation, provenance(operation, plan), kernel);
   }
 
   @Override
-  public final Timing run(List<Prepared> operations) {
+  protected final Timing launch(List<Ready> operations) {
     long start = System.nanoTime();
-    for (Prepared operation : operations) {
-      if (!(operation instanceof Ready ready) || !live.contains(ready)) {
-        throw new IllegalArgumentException("that operation is closed or of another session");
-      }
-      ready.kernel.run();
-    }
+    operations.forEach(operation -> operation.kernel.run());
     return new Timing(System.nanoTime() - start, OptionalLong.empty());
   }
 
+  /** Nothing is left to release; a subclass that holds more releases that. */
   @Override
-  public final int liveResources() {
-    return live.size();
-  }
+  protected void release() {}
 
-  /** Closes what was handed out; a subclass that holds more closes that too. */
-  @Override
-  public void close() {
-    List.copyOf(live).forEach(Resource::close);
-  }
-
-  /** Something that the session handed out. */
-  private sealed interface Resource permits Resident, Ready {
-    void close();
-  }
-
-  private final class Resident implements DeviceTensor, Resource {
-    private final Shape shape;
-    private final DType dtype;
+  /** A tensor in an array. */
+  protected static final class Resident extends GuardedTensor {
     private float[] array;
 
-    Resident(Shape shape, DType dtype) {
-      this.shape = shape;
-      this.dtype = dtype;
-      int payload = (int) shape.elements();
-      this.array = new float[payload + 2 * GUARD];
+    private Resident(HostSession session, TensorSpec spec) {
+      super(session, spec);
+      this.array = new float[payload() + 2 * GUARD];
       Arrays.fill(array, 0, GUARD, GUARD_VALUE);
-      Arrays.fill(array, GUARD + payload, array.length, GUARD_VALUE);
+      Arrays.fill(array, GUARD + payload(), array.length, GUARD_VALUE);
     }
 
-    Span span() {
-      return new Span(open(), GUARD, payload());
-    }
-
-    @Override
-    public Shape shape() {
-      return shape;
+    private Span span() {
+      return new Span(array, GUARD, payload());
     }
 
     @Override
-    public DType dtype() {
-      return dtype;
-    }
-
-    @Override
-    public void write(HostTensor source) {
-      if (source.dtype() != dtype || source.size() != payload()) {
-        throw new IllegalArgumentException(
-            "can't write "
-                + source.dtype().label()
-                + " "
-                + source.shape()
-                + " to "
-                + dtype.label()
-                + " "
-                + shape);
-      }
-      float[] target = open();
-      if (dtype == DType.FP32) {
-        System.arraycopy(source.floats(), 0, target, GUARD, payload());
+    protected void upload(HostTensor source) {
+      if (dtype() == DType.FP32) {
+        System.arraycopy(source.floats(), 0, array, GUARD, payload());
       } else {
         for (int i = 0; i < payload(); i++) {
-          target[GUARD + i] = source.get(i);
+          array[GUARD + i] = source.get(i);
         }
       }
     }
 
     @Override
-    public HostTensor read() {
-      HostTensor values =
-          HostTensor.of(shape, Arrays.copyOfRange(open(), GUARD, GUARD + payload()));
-      return dtype == DType.FP32 ? values : values.rounded(dtype);
-    }
-
-    @Override
-    public void poison() {
-      Arrays.fill(open(), GUARD, GUARD + payload(), Float.NaN);
-    }
-
-    @Override
-    public boolean guardsIntact() {
-      return intact(0, GUARD) && intact(GUARD + payload(), open().length);
-    }
-
-    @Override
-    public void close() {
-      if (live.remove(this)) {
-        array = new float[0];
+    protected void download(HostTensor target) {
+      if (dtype() == DType.FP32) {
+        System.arraycopy(array, GUARD, target.floats(), 0, payload());
+      } else {
+        for (int i = 0; i < payload(); i++) {
+          target.set(i, array[GUARD + i]);
+        }
       }
+    }
+
+    @Override
+    protected void fillWithNan() {
+      Arrays.fill(array, GUARD, GUARD + payload(), Float.NaN);
+    }
+
+    @Override
+    protected boolean bandsIntact() {
+      return intact(0, GUARD) && intact(GUARD + payload(), array.length);
     }
 
     private boolean intact(int from, int to) {
       for (int i = from; i < to; i++) {
-        if (Float.floatToRawIntBits(open()[i]) != Float.floatToRawIntBits(GUARD_VALUE)) {
+        if (Float.floatToRawIntBits(array[i]) != Float.floatToRawIntBits(GUARD_VALUE)) {
           return false;
         }
       }
       return true;
     }
 
-    private int payload() {
-      return (int) shape.elements();
+    @Override
+    protected void free() {
+      array = new float[0];
     }
 
-    private float[] open() {
-      if (!live.contains(this)) {
-        throw new IllegalStateException("the tensor is closed");
-      }
-      return array;
+    private int payload() {
+      return (int) shape().elements();
     }
   }
 
-  private final class Ready implements Prepared, Resource {
+  /** A kernel with its tensors. */
+  protected static final class Ready implements Prepared {
+    private final HostSession session;
     private final Operation operation;
     private final Provenance provenance;
     private final Kernel kernel;
 
-    Ready(Operation operation, Provenance provenance, Kernel kernel) {
+    private Ready(HostSession session, Operation operation, Provenance provenance, Kernel kernel) {
+      this.session = session;
       this.operation = operation;
       this.provenance = provenance;
       this.kernel = kernel;
@@ -343,7 +261,7 @@ public abstract class HostSession implements Session {
 
     @Override
     public void close() {
-      if (live.remove(this)) {
+      if (session.forget(this)) {
         kernel.close();
       }
     }

@@ -23,6 +23,7 @@ import dev.heddle.core.Refusal;
 import dev.heddle.core.Session;
 import dev.heddle.core.Shape;
 import dev.heddle.core.TensorSpec;
+import dev.heddle.core.Transfers;
 import dev.heddle.core.UnsupportedProblemException;
 import dev.heddle.reference.ContractCases.Case;
 import java.util.ArrayList;
@@ -354,6 +355,34 @@ public abstract class BackendContract {
       session.close();
       assertThat(session.liveResources()).as("after the session is closed").isZero();
       session.close();
+    });
+  }
+
+  @TestFactory
+  Stream<DynamicNode> transfersAreCountedAndRunsAreNone() {
+    Case layer = ContractCases.layer(DType.FP32);
+    long inputs = layer.chain().inputs().stream().mapToLong(TensorSpec::bytes).sum();
+    return onEachDevice(device -> {
+      try (Session session = backend().open(device)) {
+        assertThat(session.transfers()).isEqualTo(Transfers.NONE);
+        try (PreparedChain chain = prepare(session, layer, Optional.empty())) {
+          Transfers uploads = session.transfers();
+          assertThat(uploads.uploadedBytes()).isEqualTo(inputs);
+          assertThat(uploads.uploadNs()).isPositive();
+          assertThat(uploads.downloadedBytes()).isZero();
+          chain.poison();
+          chain.run();
+          assertThat(session.transfers()).isEqualTo(uploads);
+          long outputs =
+              chain.outputs().values().stream()
+                  .mapToLong(tensor -> (long) tensor.size() * tensor.dtype().bytes())
+                  .sum();
+          Transfers downloads = session.transfers().since(uploads);
+          assertThat(downloads.downloadedBytes()).isEqualTo(outputs);
+          assertThat(downloads.downloadNs()).isPositive();
+          assertThat(downloads.uploadedBytes()).isZero();
+        }
+      }
     });
   }
 

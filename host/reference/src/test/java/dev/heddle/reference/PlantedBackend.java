@@ -15,6 +15,7 @@ import dev.heddle.core.Refusal;
 import dev.heddle.core.Session;
 import dev.heddle.core.Shape;
 import dev.heddle.core.Timing;
+import dev.heddle.core.Transfers;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
@@ -200,6 +201,11 @@ public final class PlantedBackend implements Backend {
         }
       }
       return timing;
+    }
+
+    @Override
+    public Transfers transfers() {
+      return session.transfers();
     }
 
     @Override
