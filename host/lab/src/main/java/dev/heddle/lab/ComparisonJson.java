@@ -83,6 +83,10 @@ public final class ComparisonJson {
             .map(m -> (double) m.deviceMedianNs().getAsLong()));
     number(node, "runs", time.map(m -> (double) m.runs()));
     node.put("scratchBytes", trial.scratchBytes());
+    node.put("uploadedBytes", trial.transfers().uploadedBytes());
+    node.put("uploadNs", trial.transfers().uploadNs());
+    node.put("downloadedBytes", trial.transfers().downloadedBytes());
+    node.put("downloadNs", trial.transfers().downloadNs());
     ArrayNode tensors = node.putArray("tensors");
     trial.verdict().tensors().forEach(judged -> tensors.add(tensor(judged)));
     ArrayNode steps = node.putArray("provenance");

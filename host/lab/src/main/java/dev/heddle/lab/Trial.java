@@ -12,6 +12,7 @@ import dev.heddle.core.PreparedChain;
 import dev.heddle.core.Provenance;
 import dev.heddle.core.Refusal;
 import dev.heddle.core.Session;
+import dev.heddle.core.Transfers;
 import dev.heddle.core.UnsupportedProblemException;
 import dev.heddle.reference.Expectation;
 import dev.heddle.reference.Verdict;
@@ -32,6 +33,8 @@ import java.util.Optional;
  * @param measurement times; empty unless asked for and passed, and always for an emulator
  * @param outputs the chain's outputs; empty unless asked for and passed
  * @param provenance of each step; empty where nothing ran
+ * @param transfers what was copied until the first result was on the host, and how long that took;
+ *     none where nothing ran
  * @param scratchBytes memory held beyond the chain's tensors, bytes; 0 where nothing ran
  */
 public record Trial(
@@ -42,6 +45,7 @@ public record Trial(
     Optional<Measurement> measurement,
     Map<String, HostTensor> outputs,
     List<Provenance> provenance,
+    Transfers transfers,
     long scratchBytes) {
 
   /** What a trial is run for. */
@@ -93,6 +97,7 @@ public record Trial(
                 operation -> plan(planner, workload, operation, algorithm),
                 workload.inputs())) {
       Verdict verdict = verifier.verify(chain, expectation);
+      Transfers transfers = session.transfers();
       Optional<Measurement> measurement = Optional.empty();
       if (verdict instanceof Verdict.Pass && purpose == Purpose.TIME && !device.emulated()) {
         measurement = Optional.of(Measurement.of(chain));
@@ -108,6 +113,7 @@ public record Trial(
           passed ? measurement : Optional.empty(),
           passed && purpose == Purpose.RESULT ? chain.outputs() : Map.of(),
           chain.provenance(),
+          transfers,
           chain.scratchBytes());
     } catch (UnsupportedProblemException e) {
       return without(candidate, workload, algorithm, new Verdict.Refused(e.refusal()));
@@ -160,6 +166,7 @@ public record Trial(
         Optional.empty(),
         Map.of(),
         List.of(),
+        Transfers.NONE,
         0);
   }
 

@@ -180,6 +180,11 @@ class ComparisonTest {
         assertThat(node.get("relL2").asDouble()).isBetween(0.0, 1e-6);
         assertThat(node.get("errorRatio").asDouble()).isBetween(0.0, 1.0);
         assertThat(node.get("provenance").get(0).get("sourceSha256").asText()).hasSize(64);
+        // q 2 x 19 x 8, k and v 23 x 8; out as q, lse 2 x 19.
+        assertThat(node.get("uploadedBytes").asLong()).isEqualTo(4 * (304 + 184 + 184));
+        assertThat(node.get("downloadedBytes").asLong()).isEqualTo(4 * (304 + 38));
+        assertThat(node.get("uploadNs").asLong()).isPositive();
+        assertThat(node.get("downloadNs").asLong()).isPositive();
       }
     }
     assertThat(root.get("results").get(Fault.NAN.ordinal()).get("maxAbsError").isNull()).isTrue();
