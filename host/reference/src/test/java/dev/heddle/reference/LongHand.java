@@ -81,8 +81,9 @@ final class LongHand {
     return sum.doubleValue();
   }
 
-  /** One row of attention over all keys in plain fp32, as a textbook has it. */
-  static float[] plainRow(float[] q, float[][] k, float[][] v, float scale, Precision precision) {
+  /** One row of attention over all keys in plain fp32, as a textbook has it, stored in a type. */
+  static float[] plainRow(
+      float[] q, float[][] k, float[][] v, float scale, Precision precision, DType dtype) {
     boolean reordered = precision == Precision.FP32_REORDERED;
     int keys = k.length;
     float[] p = new float[keys];
@@ -108,8 +109,13 @@ final class LongHand {
     for (int e = 0; e < v[0].length; e++) {
       for (int step = 0; step < keys; step++) {
         int j = reordered ? keys - 1 - step : step;
-        outAndLse[e] = multiplyAdd(precision, p[j] / sum, v[j][e], outAndLse[e]);
+        float weight = precision == Precision.FP32_FUSED ? p[j] : p[j] / sum;
+        outAndLse[e] = multiplyAdd(precision, dtype.round(weight), v[j][e], outAndLse[e]);
       }
+      if (precision == Precision.FP32_FUSED) {
+        outAndLse[e] /= sum;
+      }
+      outAndLse[e] = dtype.round(outAndLse[e]);
     }
     outAndLse[v[0].length] = max + (float) Math.log(sum);
     return outAndLse;

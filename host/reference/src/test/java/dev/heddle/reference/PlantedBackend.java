@@ -14,6 +14,7 @@ import dev.heddle.core.Refusal;
 import dev.heddle.core.Session;
 import dev.heddle.core.Shape;
 import dev.heddle.core.Timing;
+import dev.heddle.core.Transfers;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
@@ -172,6 +173,11 @@ public final class PlantedBackend implements Backend {
         }
       }
       return timing;
+    }
+
+    @Override
+    public Transfers transfers() {
+      return session.transfers();
     }
 
     @Override

@@ -71,6 +71,18 @@ public record Recipe(
       tensors = Map.copyOf(tensors);
     }
 
+    /** The tensor behind each buffer argument; those that the operation lacks are left out. */
+    public <T> SortedMap<String, T> bound(Map<String, T> available) {
+      SortedMap<String, T> bound = new TreeMap<>();
+      tensors.forEach((argument, name) -> {
+        T tensor = available.get(name);
+        if (tensor != null) {
+          bound.put(argument, tensor);
+        }
+      });
+      return bound;
+    }
+
     /** Work-items along each axis. */
     public long[] globalSize() {
       long[] global = new long[groups.size()];

@@ -1,0 +1,40 @@
+// Copies from global to shared memory that do not wait for the data and hold no register meanwhile:
+// cp.async, from compute capability 8.0 on. Older devices copy through registers, and wait.
+#ifndef HEDDLE_ASYNC_COPY_H
+#define HEDDLE_ASYNC_COPY_H
+
+#include "force_inline.h"
+
+// Starts to copy 16 bytes, or to write 16 zero bytes where `inside` is 0. Both addresses are multiples
+// of 16. The source is not read where `inside` is 0.
+FORCE_INLINE void copy_async(void *target, const void *source, const int inside) {
+#if __CUDA_ARCH__ >= 800
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
+               :
+               : "r"((unsigned)__cvta_generic_to_shared(target)), "l"(source),
+                 "r"(inside ? 16 : 0)
+               : "memory");
+#else
+  uint4 x = {0, 0, 0, 0};
+  if (inside) x = *(const uint4 *)source;
+  *(uint4 *)target = x;
+#endif
+}
+
+// Makes the copies that this thread has started since the last call a group.
+FORCE_INLINE void commit_copies() {
+#if __CUDA_ARCH__ >= 800
+  asm volatile("cp.async.commit_group;" : : : "memory");
+#endif
+}
+
+// Waits for all of this thread's groups but the PENDING newest. A barrier has to follow before other
+// threads read what this one has copied.
+template <int PENDING>
+FORCE_INLINE void wait_for_copies() {
+#if __CUDA_ARCH__ >= 800
+  asm volatile("cp.async.wait_group %0;" : : "n"(PENDING) : "memory");
+#endif
+}
+
+#endif

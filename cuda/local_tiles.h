@@ -1,0 +1,160 @@
+// Tiles in shared memory and their product, shared by the fp32 kernels.
+//
+// A block is a grid of THREADS_M x THREADS_N threads. Thread (ty, tx) owns the rows ty,
+// ty + THREADS_M, ... of a result tile and of its columns
+//   multiply_tiles              four neighbours at a time: COLUMN(tx, 0), COLUMN(tx, 1), ...
+//   multiply_tiles_transposed   tx, tx + THREADS_N, ...
+// Operands are read from shared memory 16 bytes at a time, a[row][x .. x + 3] in both.
+//
+// Shared memory answers a warp's 16-byte reads in as few as two passes of 128 bytes, one per 16
+// lanes, where those 16 lanes ask for at most 128 bytes, in 8 different groups of 4 banks, and each
+// lane shares its address with its neighbour l ^ 1 or with l ^ 2. So a lane's bits are dealt out as
+//
+//   lane    bit 4   bit 3   bit 2   bit 1   bit 0          THREADS_N 8: 16 lanes are 2 rows x 8
+//           ty 1    tx 2    tx 1    ty 0    tx 0           columns, a warp is 4 rows x 8 columns
+//           tx 3    tx 2    tx 1    ty 0    tx 0           THREADS_N 16: a warp is 2 rows x 16
+//
+// and then no read below has a bank conflict:
+//   a[ty][x], 2 rows:         lanes l and l ^ 1 read the same; the rows are neighbours, and a_stride / 4
+//                             is odd or 2 modulo 4, so they start in different groups of banks
+//   b[x][COLUMN(tx, 0)], 8:   lanes l and l ^ 2 read the same; 128 contiguous bytes
+//   b[tx][x], 8 rows:         lanes l and l ^ 2 read the same; b_stride / 4 is odd, so 8 neighbouring
+//                             rows start in the 8 groups
+#ifndef HEDDLE_LOCAL_TILES_H
+#define HEDDLE_LOCAL_TILES_H
+
+#include "cuda_math.h"
+
+#define COLUMN(tx, c) (4 * (tx) + (c) / 4 * (4 * THREADS_N) + (c) % 4)
+// The smallest stride of rows of `columns` elements, a multiple of 4, that is an odd number of groups
+// of 4 banks.
+#define ODD_STRIDE(columns) (4 * ((columns) / 4 | 1))
+
+FORCE_INLINE int thread_index() { return (int)(threadIdx.y * THREADS_N + threadIdx.x); }
+
+FORCE_INLINE int thread_x() {
+  const int thread = thread_index();
+  return thread % 2 + thread / 4 % (THREADS_N / 2) * 2;
+}
+
+FORCE_INLINE int thread_y() {
+  const int thread = thread_index();
+  return thread / 2 % 2 + thread / (2 * THREADS_N) * 2;
+}
+
+// Copies tile_rows x tile_columns elements of a row-major matrix into `tile`, 0 where the matrix has
+// ended: only rows_left rows and columns_left columns of it remain. No barrier. Rows that start at
+// multiples of 16 bytes, and so hold a multiple of 4 elements, move 16 bytes at a time.
+FORCE_INLINE void load_tile(const int tile_rows, const int tile_columns, float *tile,
+                            const int tile_stride, const float *source, const size_t source_stride,
+                            const int rows_left, const int columns_left, const float factor) {
+  const int thread = thread_index();
+  if (source_stride % 4 == 0) {
+#pragma unroll 4
+    for (int e = thread; e < tile_rows * (tile_columns / 4); e += THREADS_M * THREADS_N) {
+      const int row = e / (tile_columns / 4);
+      const int column = e % (tile_columns / 4) * 4;
+      const int inside = row < rows_left && column < columns_left;
+      float4 x = {0.0f, 0.0f, 0.0f, 0.0f};
+      if (inside) x = *(const float4 *)(source + (size_t)row * source_stride + column);
+      *(float4 *)(tile + row * tile_stride + column) = {x.x * factor, x.y * factor, x.z * factor,
+                                                        x.w * factor};
+    }
+  } else {
+#pragma unroll 4
+    for (int e = thread; e < tile_rows * tile_columns; e += THREADS_M * THREADS_N) {
+      const int row = e / tile_columns;
+      const int column = e % tile_columns;
+      const int inside = row < rows_left && column < columns_left;
+      tile[row * tile_stride + column] =
+          inside ? source[(size_t)row * source_stride + column] * factor : 0.0f;
+    }
+  }
+}
+
+// acc[r][c] += sum_x a[ty + r * THREADS_M][x] * b[x][COLUMN(tx, c)] over x < DEPTH, with acc
+// [ROWS][COLUMNS] in registers. The caller has put a barrier between the loads and this.
+template <int ROWS, int COLUMNS, int DEPTH>
+FORCE_INLINE void multiply_tiles(const float *a, const int a_stride, const float *b,
+                                 const int b_stride, float *acc) {
+  const int tx = thread_x();
+  const int ty = thread_y();
+#pragma unroll 2
+  for (int x = 0; x < DEPTH; x += 4) {
+    float4 a_x[ROWS];
+#pragma unroll
+    for (int r = 0; r < ROWS; r++) a_x[r] = *(const float4 *)(a + (ty + r * THREADS_M) * a_stride + x);
+#pragma unroll
+    for (int c = 0; c < COLUMNS; c += 4) {
+#pragma unroll
+      for (int y = 0; y < 4; y++) {
+        const float4 b_c = *(const float4 *)(b + (x + y) * b_stride + COLUMN(tx, c));
+#pragma unroll
+        for (int r = 0; r < ROWS; r++) {
+          const float a_rx = y == 0 ? a_x[r].x : y == 1 ? a_x[r].y : y == 2 ? a_x[r].z : a_x[r].w;
+          acc[r * COLUMNS + c] = fma(a_rx, b_c.x, acc[r * COLUMNS + c]);
+          acc[r * COLUMNS + c + 1] = fma(a_rx, b_c.y, acc[r * COLUMNS + c + 1]);
+          acc[r * COLUMNS + c + 2] = fma(a_rx, b_c.z, acc[r * COLUMNS + c + 2]);
+          acc[r * COLUMNS + c + 3] = fma(a_rx, b_c.w, acc[r * COLUMNS + c + 3]);
+        }
+      }
+    }
+  }
+}
+
+// The same with b's rows for columns: acc[r][c] += sum_x a[ty + r * THREADS_M][x] *
+// b[tx + c * THREADS_N][x].
+template <int ROWS, int COLUMNS, int DEPTH>
+FORCE_INLINE void multiply_tiles_transposed(const float *a, const int a_stride, const float *b,
+                                            const int b_stride, float *acc) {
+  const int tx = thread_x();
+  const int ty = thread_y();
+#pragma unroll 2
+  for (int x = 0; x < DEPTH; x += 4) {
+    float4 b_x[COLUMNS];
+#pragma unroll
+    for (int c = 0; c < COLUMNS; c++) {
+      b_x[c] = *(const float4 *)(b + (tx + c * THREADS_N) * b_stride + x);
+    }
+#pragma unroll
+    for (int r = 0; r < ROWS; r++) {
+      const float4 a_rx = *(const float4 *)(a + (ty + r * THREADS_M) * a_stride + x);
+#pragma unroll
+      for (int c = 0; c < COLUMNS; c++) {
+        float sum = acc[r * COLUMNS + c];
+        sum = fma(a_rx.x, b_x[c].x, sum);
+        sum = fma(a_rx.y, b_x[c].y, sum);
+        sum = fma(a_rx.z, b_x[c].z, sum);
+        acc[r * COLUMNS + c] = fma(a_rx.w, b_x[c].w, sum);
+      }
+    }
+  }
+}
+
+// multiply_tiles where b's rows are keys from `key` on: row r only takes the keys it sees. A hidden
+// key adds nothing even where b is NaN or infinite, which a weight of 0 would turn into NaN.
+template <int ROWS, int COLUMNS, int DEPTH>
+FORCE_INLINE void multiply_visible_tiles(const float *a, const int a_stride, const float *b,
+                                         const int b_stride, float *acc, const int key,
+                                         const int *first_key, const int *end_key) {
+  const int tx = thread_x();
+  const int ty = thread_y();
+#pragma unroll 1
+  for (int x = 0; x < DEPTH; x++) {
+#pragma unroll
+    for (int r = 0; r < ROWS; r++) {
+      if (key + x < first_key[r] || key + x >= end_key[r]) continue;
+      const float a_rx = a[(ty + r * THREADS_M) * a_stride + x];
+#pragma unroll
+      for (int c = 0; c < COLUMNS; c += 4) {
+        const float4 b_c = *(const float4 *)(b + x * b_stride + COLUMN(tx, c));
+        acc[r * COLUMNS + c] = fma(a_rx, b_c.x, acc[r * COLUMNS + c]);
+        acc[r * COLUMNS + c + 1] = fma(a_rx, b_c.y, acc[r * COLUMNS + c + 1]);
+        acc[r * COLUMNS + c + 2] = fma(a_rx, b_c.z, acc[r * COLUMNS + c + 2]);
+        acc[r * COLUMNS + c + 3] = fma(a_rx, b_c.w, acc[r * COLUMNS + c + 3]);
+      }
+    }
+  }
+}
+
+#endif

@@ -1,0 +1,76 @@
+// What an element of a tensor is: the host defines DTYPE to one of the three below. Arithmetic is fp32
+// whatever the storage; these functions are where the two meet. No header of the toolkit is needed.
+#ifndef HEDDLE_STORAGE_H
+#define HEDDLE_STORAGE_H
+
+#include "force_inline.h"
+
+#define FP32 0
+#define FP16 1
+#define BF16 2
+
+#if DTYPE == FP32
+typedef float storage_t;
+#else
+typedef unsigned short storage_t;  // the bits; CUDA C++ has no 2-byte float of its own
+#endif
+
+// Elements in 16 bytes, the widest that one instruction moves.
+#if DTYPE == FP32
+#define WIDE 4
+#else
+#define WIDE 8
+#endif
+
+FORCE_INLINE float to_float(const storage_t x) {
+#if DTYPE == FP32
+  return x;
+#elif DTYPE == FP16
+  float y;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(y) : "h"(x));
+  return y;
+#else
+  return __int_as_float((int)x << 16);  // bf16 is the upper half of a float
+#endif
+}
+
+// Rounds to nearest, ties to even.
+FORCE_INLINE storage_t to_storage(const float x) {
+#if DTYPE == FP32
+  return x;
+#elif DTYPE == FP16
+  storage_t y;
+  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(y) : "f"(x));
+  return y;
+#elif __CUDA_ARCH__ >= 800
+  storage_t y;
+  asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(y) : "f"(x));
+  return y;
+#else
+  const unsigned bits = (unsigned)__float_as_int(x);
+  // A NaN stays one: the addition below could carry it over into an infinity or a zero.
+  if ((bits & 0x7fffffffu) > 0x7f800000u) return 0x7fff;
+  return (storage_t)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
+#endif
+}
+
+// The WIDE elements of 16 bytes.
+FORCE_INLINE void to_floats(const uint4 x, float *y) {
+#if DTYPE == FP32
+  y[0] = __int_as_float((int)x.x);
+  y[1] = __int_as_float((int)x.y);
+  y[2] = __int_as_float((int)x.z);
+  y[3] = __int_as_float((int)x.w);
+#else
+  y[0] = to_float((storage_t)x.x);
+  y[1] = to_float((storage_t)(x.x >> 16));
+  y[2] = to_float((storage_t)x.y);
+  y[3] = to_float((storage_t)(x.y >> 16));
+  y[4] = to_float((storage_t)x.z);
+  y[5] = to_float((storage_t)(x.z >> 16));
+  y[6] = to_float((storage_t)x.w);
+  y[7] = to_float((storage_t)(x.w >> 16));
+#endif
+}
+
+#endif
