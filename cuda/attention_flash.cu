@@ -60,14 +60,15 @@
 #error "HEAD_DIM and HEAD_DIM_V must be multiples of 4: rows are read 16 bytes at a time"
 #endif
 #if BLOCK_M * HEAD_DIM_V > 128 * THREADS_M * THREADS_N
-#error "BLOCK_M * HEAD_DIM_V must be at most 128 THREADS_M * THREADS_N: acc has to fit the registers"
+#error \
+    "BLOCK_M * HEAD_DIM_V must be at most 128 THREADS_M * THREADS_N: acc has to fit the registers"
 #endif
 
 #include "async_copy.h"
 #include "local_tiles.h"
 
-#define ROWS_EACH (BLOCK_M / THREADS_M)  // query rows of a thread
-#define KEYS_EACH (BLOCK_N / THREADS_N)  // its keys of a tile
+#define ROWS_EACH (BLOCK_M / THREADS_M)      // query rows of a thread
+#define KEYS_EACH (BLOCK_N / THREADS_N)      // its keys of a tile
 #define COLUMNS_EACH (V_STRIDE / THREADS_N)  // its columns of the output
 #define Q_STRIDE ODD_STRIDE(HEAD_DIM)
 #define K_STRIDE ODD_STRIDE(HEAD_DIM)

@@ -83,7 +83,8 @@ FORCE_INLINE void multiply_tiles(const float *a, const int a_stride, const float
   for (int x = 0; x < DEPTH; x += 4) {
     float4 a_x[ROWS];
 #pragma unroll
-    for (int r = 0; r < ROWS; r++) a_x[r] = *(const float4 *)(a + (ty + r * THREADS_M) * a_stride + x);
+    for (int r = 0; r < ROWS; r++)
+      a_x[r] = *(const float4 *)(a + (ty + r * THREADS_M) * a_stride + x);
 #pragma unroll
     for (int c = 0; c < COLUMNS; c += 4) {
 #pragma unroll

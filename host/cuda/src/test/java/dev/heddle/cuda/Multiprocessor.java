@@ -41,8 +41,7 @@ record Multiprocessor(int architecture, int warps, int blocks, int shared) {
     int registerWarps = REGISTERS / up(registers * WARP, REGISTER_PORTION) / PARTS * PARTS;
     int sharedBlocks = shared / up(blockShared + SYSTEM_SHARED, SHARED_PORTION);
     return Math.min(
-        Math.min(blocks, warps / blockWarps),
-        Math.min(registerWarps / blockWarps, sharedBlocks));
+        Math.min(blocks, warps / blockWarps), Math.min(registerWarps / blockWarps, sharedBlocks));
   }
 
   /** Share of the resident warps that so many blocks of so many threads are. */

@@ -49,7 +49,10 @@ record PtxKernel(String name, int threads, boolean usesDynamicShared, List<Strin
       }
     }
     String body = entry.group(4);
-    List<String> lines = STATEMENT.matcher(body.replaceAll(NO_STATEMENT, "")).results()
+    List<String> lines =
+        STATEMENT
+            .matcher(body.replaceAll(NO_STATEMENT, ""))
+            .results()
             .map(match -> match.group().replaceAll("\\s+", " "))
             .toList();
     boolean uses = dynamic.stream().anyMatch(name -> body.matches("(?s).*\\b" + name + "\\b.*"));

@@ -115,29 +115,30 @@ class ResourceGateTest {
       String sum = "%f" + i;
       body.append("fma.rn.f32 %s, %s, %%f64, %s;\n".formatted(sum, sum, sum));
     }
-    body.append("add.u32 %r1, %r1, 1;\nsetp.lt.u32 %p1, %r1, 99;\nst.global.f32 [%rd1+512], %f0;\n");
+    body.append(
+        "add.u32 %r1, %r1, 1;\nsetp.lt.u32 %p1, %r1, 99;\nst.global.f32 [%rd1+512], %f0;\n");
     body.append("@%p1 bra $L0;\n");
     for (int i = 0; i < 64; i++) {
       body.append("st.global.f32 [%rd1+").append(4 * i).append("], %f").append(i).append(";\n");
     }
     return """
-        .version 7.0
-        .target sm_80
-        .address_size 64
-        .visible .entry sums(
-        .param .u64 sums_param_0
-        )
-        .maxntid 128, 1, 1
-        {
-        .reg .pred %%p<2>;
-        .reg .f32 %%f<65>;
-        .reg .b32 %%r<2>;
-        .reg .b64 %%rd<2>;
-        ld.param.u64 %%rd1, [sums_param_0];
-        %s
-        ret;
-        }
-        """
+    .version 7.0
+    .target sm_80
+    .address_size 64
+    .visible .entry sums(
+    .param .u64 sums_param_0
+    )
+    .maxntid 128, 1, 1
+    {
+    .reg .pred %%p<2>;
+    .reg .f32 %%f<65>;
+    .reg .b32 %%r<2>;
+    .reg .b64 %%rd<2>;
+    ld.param.u64 %%rd1, [sums_param_0];
+    %s
+    ret;
+    }
+    """
         .formatted(body);
   }
 
@@ -160,7 +161,9 @@ class ResourceGateTest {
     return rows;
   }
 
-  /** Of each variant the text for the newest architecture, which is what these devices are given. */
+  /**
+   * Of each variant the text for the newest architecture, which is what these devices are given.
+   */
   private static List<ShippedPtx.Entry> newest(ShippedPtx shipped) {
     Map<String, ShippedPtx.Entry> byKey = new TreeMap<>();
     shipped
@@ -181,7 +184,10 @@ class ResourceGateTest {
     String text = entry.text();
     Map<String, Ptxas.Usage> usages = Ptxas.assemble(text, architecture, folder);
     List<PtxKernel> kernels = PtxKernel.of(text);
-    assertThat(kernels).as(entry.fileName()).extracting(PtxKernel::name).containsOnlyOnceElementsOf(usages.keySet());
+    assertThat(kernels)
+        .as(entry.fileName())
+        .extracting(PtxKernel::name)
+        .containsOnlyOnceElementsOf(usages.keySet());
     return kernels.stream()
         .map(kernel ->
             new Row(
@@ -196,7 +202,9 @@ class ResourceGateTest {
   // ---- printing
 
   private static void print(List<Row> rows) {
-    StringBuilder table = new StringBuilder("Shipped kernels: threads and shared bytes (static + dynamic) of a block; on each");
+    StringBuilder table =
+        new StringBuilder(
+            "Shipped kernels: threads and shared bytes (static + dynamic) of a block; on each");
     table.append(" architecture registers of a thread, resident blocks, occupancy\n");
     for (Row row : rows) {
       if (row.multiprocessor.architecture() == ARCHITECTURES.getFirst()) {
@@ -216,9 +224,7 @@ class ResourceGateTest {
                         each.multiprocessor.architecture(),
                         each.usage.registers(),
                         each.blocks(),
-                        100
-                            * each.multiprocessor.occupancy(
-                                each.blocks(), each.kernel.threads())));
+                        100 * each.multiprocessor.occupancy(each.blocks(), each.kernel.threads())));
           }
         }
         table.append('\n');
@@ -245,7 +251,8 @@ class ResourceGateTest {
   /** What tells a file's variants apart. */
   private static String choices(ShippedPtx.Entry entry) {
     StringBuilder choices = new StringBuilder();
-    entry.macros()
+    entry
+        .macros()
         .forEach((name, value) -> {
           if (!name.endsWith("_BYTES")) {
             choices.append(choices.isEmpty() ? "" : " ").append(name).append('=').append(value);
