@@ -106,7 +106,7 @@ record Discovery(List<CudaDevice> devices, Probe probe) {
             backend,
             index,
             name,
-            "CUDA driver "
+            (emulated ? "emulated CUDA " : "CUDA driver ")
                 + CudaDevice.version(driver)
                 + ", compute capability "
                 + CudaDevice.computeCapability(architecture),
