@@ -4,6 +4,7 @@ import dev.heddle.core.DType;
 import dev.heddle.core.GuardedTensor;
 import dev.heddle.core.HostTensor;
 import dev.heddle.core.TensorSpec;
+import dev.heddle.core.kernel.RecipeLimits;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import org.jocl.Pointer;
@@ -65,7 +66,7 @@ final class DeviceBuffer extends GuardedTensor {
 
   /** Bytes that the device holds for it, guard bands included. */
   private long allocatedBytes() {
-    return Limits.allocation(payloadBytes(), guardBytes);
+    return RecipeLimits.allocation(payloadBytes(), guardBytes);
   }
 
   @Override

@@ -12,6 +12,7 @@ import dev.heddle.core.UnsupportedProblemException;
 import dev.heddle.core.kernel.ArgumentStruct;
 import dev.heddle.core.kernel.KernelSource;
 import dev.heddle.core.kernel.Recipe;
+import dev.heddle.core.kernel.RecipeLimits;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
@@ -60,10 +61,11 @@ final class OpenClSession extends TrackedSession<DeviceBuffer, OpenClSession.Lau
 
   @Override
   protected DeviceBuffer reserve(TensorSpec spec) {
-    long bytes = Limits.allocation(spec.bytes(), guardBytes);
+    long bytes = RecipeLimits.allocation(spec.bytes(), guardBytes);
     Optional<Refusal> refusal =
-        Limits.tooLarge(device(), spec.name() + " " + spec.shape(), bytes)
-            .or(() -> Limits.tooMuch(device(), "this session", allocatedBytes + bytes));
+        Limits.TOLD
+            .tooLarge(device(), spec, bytes)
+            .or(() -> Limits.TOLD.tooMuch(device(), "this session", allocatedBytes + bytes));
     if (refusal.isPresent()) {
       throw new UnsupportedProblemException(refusal.get());
     }

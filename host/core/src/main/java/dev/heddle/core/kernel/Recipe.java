@@ -60,15 +60,32 @@ public record Recipe(
    * @param groups work-groups (CUDA: blocks) along each axis
    * @param local work-items (CUDA: threads) of a group along each axis
    * @param tensors for each buffer argument, the operation's or the scratch tensor behind it
+   * @param dynamicBytes memory of a group that is sized at the launch (CUDA: dynamic shared
+   *     memory), bytes; part of the recipe's {@code localBytes}
    */
   public record Launch(
-      String kernel, List<Long> groups, List<Integer> local, Map<String, String> tensors) {
+      String kernel,
+      List<Long> groups,
+      List<Integer> local,
+      Map<String, String> tensors,
+      int dynamicBytes) {
 
     /** Freezes the collections. */
     public Launch {
       groups = List.copyOf(groups);
       local = List.copyOf(local);
       tensors = Map.copyOf(tensors);
+    }
+
+    /** A launch whose kernel says itself what memory a group of it takes. */
+    public Launch(
+        String kernel, List<Long> groups, List<Integer> local, Map<String, String> tensors) {
+      this(kernel, groups, local, tensors, 0);
+    }
+
+    /** The same launch with so much memory of a group, bytes. */
+    public Launch withDynamicBytes(int bytes) {
+      return new Launch(kernel, groups, local, tensors, bytes);
     }
 
     /** The tensor behind each buffer argument; those that the operation lacks are left out. */
