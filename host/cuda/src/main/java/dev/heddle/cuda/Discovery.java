@@ -14,6 +14,7 @@ import dev.heddle.core.DeviceException;
 import dev.heddle.core.Probe;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.function.Supplier;
 import jcuda.driver.CUresult;
 
 /**
@@ -36,11 +37,15 @@ record Discovery(List<CudaDevice> devices, Probe probe) {
   /** {@code CUDA_ERROR_STUB_LIBRARY}, a code that JCuda has no name for. */
   private static final int STUB_LIBRARY = 34;
 
-  /** Looks for devices; never throws, whatever is missing or broken. */
-  static Discovery run(String backend) {
+  /**
+   * Looks for devices; never throws, whatever is missing or broken.
+   *
+   * @param ways tells how kernels get to a device; asked when there is one
+   */
+  static Discovery run(String backend, Supplier<String> ways) {
     try {
       CudaLibrary.load();
-      return run(backend, Inventory.ofThisMachine());
+      return run(backend, Inventory.ofThisMachine(), ways);
     } catch (CudaLibrary.Missing e) {
       return unavailable(e.reason(), e.remedy());
     } catch (Throwable e) {
@@ -50,8 +55,8 @@ record Discovery(List<CudaDevice> devices, Probe probe) {
     }
   }
 
-  /** Looks through an inventory; never throws. */
-  static Discovery run(String backend, Inventory inventory) {
+  /** Looks through an inventory. */
+  static Discovery run(String backend, Inventory inventory, Supplier<String> ways) {
     try {
       int driver = inventory.driverVersion();
       if (driver < OLDEST_DRIVER) {
@@ -65,14 +70,15 @@ record Discovery(List<CudaDevice> devices, Probe probe) {
       }
       int code = inventory.initialise();
       return code == CUresult.CUDA_SUCCESS
-          ? search(backend, inventory, driver)
+          ? search(backend, inventory, driver, ways)
           : notStarted(code, inventory.name(code));
     } catch (DeviceException e) {
       return unavailable("the NVIDIA driver is broken: " + e.getMessage(), CHECK);
     }
   }
 
-  private static Discovery search(String backend, Inventory inventory, int driver) {
+  private static Discovery search(
+      String backend, Inventory inventory, int driver, Supplier<String> ways) {
     List<CudaDevice> devices = new ArrayList<>();
     List<String> notes = new ArrayList<>();
     int count = inventory.devices();
@@ -84,6 +90,7 @@ record Discovery(List<CudaDevice> devices, Probe probe) {
       }
     }
     if (!devices.isEmpty()) {
+      notes.add(ways.get());
       List<Device> visible = devices.stream().map(CudaDevice::device).toList();
       return new Discovery(List.copyOf(devices), new Probe.Available(visible, notes));
     }

@@ -63,7 +63,7 @@ class CudaDriverTest {
   @BeforeAll
   static void findDevice() {
     Emulator.load();
-    Discovery found = Discovery.run("cuda");
+    Discovery found = Discovery.run("cuda", () -> "");
     assertThat(found.devices()).as("%s", found.probe()).hasSize(1);
     device = found.devices().getFirst();
   }
