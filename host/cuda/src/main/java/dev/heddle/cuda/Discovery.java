@@ -113,10 +113,11 @@ record Discovery(List<CudaDevice> devices, Probe probe) {
             backend,
             index,
             name,
-            (emulated ? "emulated CUDA " : "CUDA driver ")
-                + CudaDevice.version(driver)
-                + ", compute capability "
-                + CudaDevice.computeCapability(architecture),
+            "%s%s, compute capability %s"
+                .formatted(
+                    emulated ? "emulated CUDA " : driverName(inventory),
+                    CudaDevice.version(driver),
+                    CudaDevice.computeCapability(architecture)),
             emulated ? Device.Kind.CPU : Device.Kind.GPU,
             emulated,
             new Device.Limits(
@@ -135,6 +136,13 @@ record Discovery(List<CudaDevice> devices, Probe probe) {
         sharedOptIn,
         inventory.attribute(ordinal, CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_MULTIPROCESSOR),
         inventory.attribute(ordinal, CU_DEVICE_ATTRIBUTE_MAX_REGISTERS_PER_MULTIPROCESSOR));
+  }
+
+  private static String driverName(Inventory inventory) {
+    return inventory
+        .driverRelease()
+        .map(release -> "NVIDIA driver " + release + ", CUDA ")
+        .orElse("NVIDIA driver of CUDA ");
   }
 
   /** What it means that {@code cuInit} failed. */

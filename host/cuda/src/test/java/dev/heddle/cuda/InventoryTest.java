@@ -6,6 +6,7 @@ import dev.heddle.core.Device;
 import dev.heddle.core.DeviceException;
 import dev.heddle.core.Probe;
 import java.util.List;
+import java.util.Optional;
 import jcuda.driver.CUdevice_attribute;
 import org.junit.jupiter.api.Test;
 
@@ -33,6 +34,11 @@ class InventoryTest {
     @Override
     public int driverVersion() {
       return 12080;
+    }
+
+    @Override
+    public Optional<String> driverRelease() {
+      return Optional.of("570.86.15");
     }
 
     @Override
@@ -79,7 +85,7 @@ class InventoryTest {
                     "cuda",
                     0,
                     "NVIDIA H100",
-                    "CUDA driver 12.8, compute capability 9.0",
+                    "NVIDIA driver 570.86.15, CUDA 12.8, compute capability 9.0",
                     Device.Kind.GPU,
                     false,
                     new Device.Limits(80L << 30, 80L << 30, 232448, 1024, 132)),
