@@ -11,8 +11,7 @@ FORCE_INLINE void copy_async(void *target, const void *source, const int inside)
 #if __CUDA_ARCH__ >= 800
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
                :
-               : "r"((unsigned)__cvta_generic_to_shared(target)), "l"(source),
-                 "r"(inside ? 16 : 0)
+               : "r"((unsigned)__cvta_generic_to_shared(target)), "l"(source), "r"(inside ? 16 : 0)
                : "memory");
 #else
   uint4 x = {0, 0, 0, 0};

@@ -71,27 +71,33 @@
 #if KEYS_PER_SPLIT % BLOCK_N != 0
 #error "KEYS_PER_SPLIT must be a multiple of BLOCK_N"
 #endif
-#if HEAD_DIM % WIDE != 0 || HEAD_DIM_V % WIDE != 0
-#error "HEAD_DIM and HEAD_DIM_V must be multiples of 16 bytes: rows are read 16 bytes at a time"
+#if HEAD_DIM % 4 != 0 || HEAD_DIM_V % 4 != 0
+#error "HEAD_DIM and HEAD_DIM_V must be multiples of 4: rows are read 16 bytes at a time"
+#endif
+#if DTYPE != 0 && (HEAD_DIM % 8 != 0 || HEAD_DIM_V % 8 != 0)
+#error "HEAD_DIM and HEAD_DIM_V must be multiples of 8: rows are read 16 bytes at a time"
 #endif
 
 #include "async_copy.h"
 #include "cuda_math.h"
 
-#define KEYS_EACH (BLOCK_N / 32)        // keys of a lane, for the scores
-#define K_PIECES (HEAD_DIM / WIDE)      // 16-byte pieces of a row of k
-#define V_PIECES (HEAD_DIM_V / WIDE)    // and of v
-#define K_STRIDE (K_PIECES | 1)         // odd: 8 lanes' rows start in different groups of 4 banks
-#define V_STRIDE V_PIECES               // lanes read neighbouring pieces
+#define KEYS_EACH (BLOCK_N / 32)      // keys of a lane, for the scores
+#define K_PIECES (HEAD_DIM / WIDE)    // 16-byte pieces of a row of k
+#define V_PIECES (HEAD_DIM_V / WIDE)  // and of v
+#define K_STRIDE (K_PIECES | 1)       // odd: 8 lanes' rows start in different groups of 4 banks
+#define V_STRIDE V_PIECES             // lanes read neighbouring pieces
 // Lanes that share a row of v: the power of 2 that holds it, at most the warp.
-#define ROW_LANES (V_PIECES > 16 ? 32 : V_PIECES > 8 ? 16 : V_PIECES > 4 ? 8 : V_PIECES > 2 ? 4 : V_PIECES)
-#define PIECES_EACH ((V_PIECES + ROW_LANES - 1) / ROW_LANES)  // pieces of a row of v that a lane owns
-#define COLUMNS_EACH (PIECES_EACH * WIDE)                     // columns of the output that it owns
+#define ROW_LANES \
+  (V_PIECES > 16 ? 32 : V_PIECES > 8 ? 16 : V_PIECES > 4 ? 8 : V_PIECES > 2 ? 4 : V_PIECES)
+#define PIECES_EACH \
+  ((V_PIECES + ROW_LANES - 1) / ROW_LANES)  // pieces of a row of v that a lane owns
+#define COLUMNS_EACH (PIECES_EACH * WIDE)   // columns of the output that it owns
 #define Q_BYTES (4 * BLOCK_M * HEAD_DIM)
 #define TILE_BYTES (16 * BLOCK_N * (K_STRIDE + V_STRIDE) + 4 * BLOCK_M * BLOCK_N)
 #define MERGE_BYTES (4 * BLOCK_M * (HEAD_DIM_V + 2))
 
-static_assert(SHARED_BYTES == Q_BYTES + WARPS * (TILE_BYTES > MERGE_BYTES ? TILE_BYTES : MERGE_BYTES),
+static_assert(SHARED_BYTES ==
+                  Q_BYTES + WARPS * (TILE_BYTES > MERGE_BYTES ? TILE_BYTES : MERGE_BYTES),
               "SHARED_BYTES is not the sum of the tiles");
 
 // ---- tiles ---------------------------------------------------------------------------------------
@@ -141,7 +147,8 @@ FORCE_INLINE void multiply_values(const float4 *p_tile, const uint4 *v_tile, flo
 #pragma unroll
     for (int piece = 0; piece < PIECES_EACH; piece++) {
       float v_x[WIDE];
-      to_floats(v_tile[x * V_STRIDE + min(lane % ROW_LANES + piece * ROW_LANES, V_PIECES - 1)], v_x);
+      to_floats(v_tile[x * V_STRIDE + min(lane % ROW_LANES + piece * ROW_LANES, V_PIECES - 1)],
+                v_x);
 #pragma unroll
       for (int r = 0; r < BLOCK_M; r++) {
         if (MASKED && (key + x < first_key[r] || key + x >= end_key[r])) continue;
@@ -318,9 +325,9 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, 1)
     for (int r = 0; r < BLOCK_M; r += 4) {
 #pragma unroll
       for (int c = 0; c < KEYS_EACH; c++) {
-        p_tile[r / 4 * BLOCK_N + lane + c * 32] = {
-            s[r * KEYS_EACH + c], s[(r + 1) * KEYS_EACH + c], s[(r + 2) * KEYS_EACH + c],
-            s[(r + 3) * KEYS_EACH + c]};
+        p_tile[r / 4 * BLOCK_N + lane + c * 32] = {s[r * KEYS_EACH + c], s[(r + 1) * KEYS_EACH + c],
+                                                   s[(r + 2) * KEYS_EACH + c],
+                                                   s[(r + 3) * KEYS_EACH + c]};
       }
     }
     wait_for_copies<1>();
@@ -338,8 +345,8 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, 1)
     // lanes may still be reading.
     __syncwarp();
     if (next < tiles_end) {
-      load_tile_async(V_PIECES, v_tile, V_STRIDE, (const uint4 *)(v + (kv_row0 + next) * HEAD_DIM_V),
-                      args.seqlen_k - next);
+      load_tile_async(V_PIECES, v_tile, V_STRIDE,
+                      (const uint4 *)(v + (kv_row0 + next) * HEAD_DIM_V), args.seqlen_k - next);
     }
     commit_copies();
   }
@@ -394,9 +401,9 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, 1)
       l = fma(weight, merge_l[w * BLOCK_M + row], l);
       o = fma(weight, merge_out[(w * BLOCK_M + row) * HEAD_DIM_V + column], o);
     }
-    const size_t partial_row =
-        (size_t)split * args.batch * args.heads_q * args.seqlen_q + q_row0 +
-        (size_t)((row0 + row) % group) * args.seqlen_q + (row0 + row) / group;
+    const size_t partial_row = (size_t)split * args.batch * args.heads_q * args.seqlen_q + q_row0 +
+                               (size_t)((row0 + row) % group) * args.seqlen_q +
+                               (row0 + row) / group;
     partial_out[partial_row * HEAD_DIM_V + column] = o;
     if (column == 0) {
       partial_m[partial_row] = m;

@@ -23,6 +23,7 @@
 #ifndef HEDDLE_LOCAL_TILES_H
 #define HEDDLE_LOCAL_TILES_H
 
+#include "async_copy.h"
 #include "cuda_math.h"
 
 #define COLUMN(tx, c) (4 * (tx) + (c) / 4 * (4 * THREADS_N) + (c) % 4)
@@ -42,18 +43,19 @@ FORCE_INLINE int thread_y() {
   return thread / 2 % 2 + thread / (2 * THREADS_N) * 2;
 }
 
-// Copies tile_rows x tile_columns elements of a row-major matrix into `tile`, 0 where the matrix has
-// ended: only rows_left rows and columns_left columns of it remain. No barrier. Rows that start at
-// multiples of 16 bytes, and so hold a multiple of 4 elements, move 16 bytes at a time.
-FORCE_INLINE void load_tile(const int tile_rows, const int tile_columns, float *tile,
-                            const int tile_stride, const float *source, const size_t source_stride,
-                            const int rows_left, const int columns_left, const float factor) {
+// Copies ROWS x COLUMNS elements of a row-major matrix into `tile`, 0 where the matrix has ended: only
+// rows_left rows and columns_left columns of it remain. No barrier. Rows that start at multiples of 16
+// bytes, and so hold a multiple of 4 elements, move 16 bytes at a time.
+template <int ROWS, int COLUMNS>
+FORCE_INLINE void load_tile(float *tile, const int tile_stride, const float *source,
+                            const size_t source_stride, const int rows_left, const int columns_left,
+                            const float factor) {
   const int thread = thread_index();
   if (source_stride % 4 == 0) {
 #pragma unroll 4
-    for (int e = thread; e < tile_rows * (tile_columns / 4); e += THREADS_M * THREADS_N) {
-      const int row = e / (tile_columns / 4);
-      const int column = e % (tile_columns / 4) * 4;
+    for (int e = thread; e < ROWS * (COLUMNS / 4); e += THREADS_M * THREADS_N) {
+      const int row = e / (COLUMNS / 4);
+      const int column = e % (COLUMNS / 4) * 4;
       const int inside = row < rows_left && column < columns_left;
       float4 x = {0.0f, 0.0f, 0.0f, 0.0f};
       if (inside) x = *(const float4 *)(source + (size_t)row * source_stride + column);
@@ -62,14 +64,38 @@ FORCE_INLINE void load_tile(const int tile_rows, const int tile_columns, float *
     }
   } else {
 #pragma unroll 4
-    for (int e = thread; e < tile_rows * tile_columns; e += THREADS_M * THREADS_N) {
-      const int row = e / tile_columns;
-      const int column = e % tile_columns;
+    for (int e = thread; e < ROWS * COLUMNS; e += THREADS_M * THREADS_N) {
+      const int row = e / COLUMNS;
+      const int column = e % COLUMNS;
       const int inside = row < rows_left && column < columns_left;
       tile[row * tile_stride + column] =
           inside ? source[(size_t)row * source_stride + column] * factor : 0.0f;
     }
   }
+}
+
+// The same without waiting, of rows that start at multiples of 16 bytes: wait_for_copies and a barrier
+// come before the first use. Each thread keeps to one row and column of a pattern of THREADS_M * THREADS_N / 8 rows x 32
+// elements that is laid over the tile again and again, so that addresses differ by constants.
+template <int ROWS, int COLUMNS>
+FORCE_INLINE void load_tile_async(float *tile, const int tile_stride, const float *source,
+                                  const size_t source_stride, const int rows_left,
+                                  const int columns_left) {
+  const int row = thread_index() / 8;
+  const int column = thread_index() % 8 * 4;
+  tile += row * tile_stride + column;
+  source += row * source_stride + column;
+#pragma unroll
+  for (int y = 0; y < ROWS; y += THREADS_M * THREADS_N / 8) {
+    if (ROWS % (THREADS_M * THREADS_N / 8) != 0 && row + y >= ROWS) break;
+#pragma unroll
+    for (int x = 0; x < COLUMNS; x += 32) {
+      if (COLUMNS % 32 != 0 && column + x >= COLUMNS) break;
+      copy_async(tile + y * tile_stride + x, source + y * source_stride + x,
+                 row + y < rows_left && column + x < columns_left);
+    }
+  }
+  commit_copies();
 }
 
 // acc[r][c] += sum_x a[ty + r * THREADS_M][x] * b[x][COLUMN(tx, c)] over x < DEPTH, with acc
@@ -83,7 +109,8 @@ FORCE_INLINE void multiply_tiles(const float *a, const int a_stride, const float
   for (int x = 0; x < DEPTH; x += 4) {
     float4 a_x[ROWS];
 #pragma unroll
-    for (int r = 0; r < ROWS; r++) a_x[r] = *(const float4 *)(a + (ty + r * THREADS_M) * a_stride + x);
+    for (int r = 0; r < ROWS; r++)
+      a_x[r] = *(const float4 *)(a + (ty + r * THREADS_M) * a_stride + x);
 #pragma unroll
     for (int c = 0; c < COLUMNS; c += 4) {
 #pragma unroll
