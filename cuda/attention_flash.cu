@@ -60,7 +60,7 @@
 #error "HEAD_DIM and HEAD_DIM_V must be multiples of 4: rows are read 16 bytes at a time"
 #endif
 #if BLOCK_M * (HEAD_DIM_V + BLOCK_N) > 144 * THREADS_M * THREADS_N
-#error "BLOCK_M (HEAD_DIM_V + BLOCK_N) may be 144 THREADS_M THREADS_N: acc and s are registers"
+#error "BLOCK_M (HEAD_DIM_V + BLOCK_N) must be at most 144 THREADS_M THREADS_N: acc, s"
 #endif
 
 #include "local_tiles.h"
