@@ -129,15 +129,12 @@ extern "C" __global__ void __launch_bounds__(THREADS_M *THREADS_N, 1)
   const int shared_begin = FIRST_KEY(args, last);
   const int shared_end = END_KEY(args, row0);
 
-  // Scores are scaled to units of log2, so that the weights are plain powers of 2. The sign goes into
-  // q, which costs no rounding and lets the largest score be found before scaling.
-  const float scale = SCORE_SCALE(args);
   if (tiles_begin < tiles_end) {
-    load_tile_async<BLOCK_N, HEAD_DIM>(k_tile, K_STRIDE, k + (kv_row0 + tiles_begin) * HEAD_DIM,
-                                       HEAD_DIM, args.seqlen_k - tiles_begin, HEAD_DIM);
+    load_tile<BLOCK_N, HEAD_DIM>(k_tile, K_STRIDE, k + (kv_row0 + tiles_begin) * HEAD_DIM, HEAD_DIM,
+                                 args.seqlen_k - tiles_begin, HEAD_DIM);
   }
   load_tile<BLOCK_M, HEAD_DIM>(q_tile, Q_STRIDE, q + q_row0 * HEAD_DIM, HEAD_DIM,
-                               args.seqlen_q - row0, HEAD_DIM, sign(args.softmax_scale));
+                               args.seqlen_q - row0, HEAD_DIM);
 
   float m_i[ROWS_EACH], l_i[ROWS_EACH];
   float acc[ROWS_EACH * COLUMNS_EACH];
@@ -152,12 +149,24 @@ extern "C" __global__ void __launch_bounds__(THREADS_M *THREADS_N, 1)
   wait_for_copies<0>();
   // Read after write: every thread multiplies the q_tile and k_tile that the others have loaded.
   __syncthreads();
+
+  // Scores are scaled to units of log2, so that the weights are plain powers of 2. The sign goes into
+  // q, which costs no rounding and lets the largest score be found before scaling.
+  const float scale = SCORE_SCALE(args);
+  if (args.softmax_scale <= 0.0f) {
+    for (int e = thread_index(); e < BLOCK_M * HEAD_DIM; e += THREADS_M * THREADS_N) {
+      q_tile[e / HEAD_DIM * Q_STRIDE + e % HEAD_DIM] *= sign(args.softmax_scale);
+    }
+    // Read after write: every thread multiplies the q_tile that the others have turned round.
+    __syncthreads();
+  }
+
   for (int key = tiles_begin; key < tiles_end; key += BLOCK_N) {
     const int all_visible = key >= shared_begin && key + BLOCK_N <= shared_end;
 
     // ---- s = q k^T
-    load_tile_async<BLOCK_N, V_STRIDE>(v_tile, V_STRIDE, v + (kv_row0 + key) * HEAD_DIM_V,
-                                       HEAD_DIM_V, args.seqlen_k - key, HEAD_DIM_V);
+    load_tile<BLOCK_N, V_STRIDE>(v_tile, V_STRIDE, v + (kv_row0 + key) * HEAD_DIM_V, HEAD_DIM_V,
+                                 args.seqlen_k - key, HEAD_DIM_V);
     float s[ROWS_EACH * KEYS_EACH];
 #pragma unroll
     for (int e = 0; e < ROWS_EACH * KEYS_EACH; e++) s[e] = 0.0f;
@@ -168,8 +177,8 @@ extern "C" __global__ void __launch_bounds__(THREADS_M *THREADS_N, 1)
     // Write after read: the next k_tile overwrites the one that slower threads may still be reading.
     __syncthreads();
     if (key + BLOCK_N < tiles_end) {
-      load_tile_async<BLOCK_N, HEAD_DIM>(k_tile, K_STRIDE, k + (kv_row0 + key + BLOCK_N) * HEAD_DIM,
-                                         HEAD_DIM, args.seqlen_k - key - BLOCK_N, HEAD_DIM);
+      load_tile<BLOCK_N, HEAD_DIM>(k_tile, K_STRIDE, k + (kv_row0 + key + BLOCK_N) * HEAD_DIM,
+                                   HEAD_DIM, args.seqlen_k - key - BLOCK_N, HEAD_DIM);
     }
 
     // ---- mask

@@ -101,9 +101,10 @@ extern "C" __global__ void __launch_bounds__(THREADS_M *THREADS_N, 1)
 
   for (int depth = 0; depth < HEAD_DIM; depth += BLOCK_K) {
     load_tile<BLOCK_M, BLOCK_K>(q_tile, A_STRIDE, q + q_row0 * HEAD_DIM + depth, HEAD_DIM,
-                                args.seqlen_q - row0, HEAD_DIM - depth, 1.0f);
+                                args.seqlen_q - row0, HEAD_DIM - depth);
     load_tile<BLOCK_N, BLOCK_K>(k_tile, K_STRIDE, k + kv_row0 * HEAD_DIM + depth, HEAD_DIM,
-                                args.seqlen_k - key0, HEAD_DIM - depth, 1.0f);
+                                args.seqlen_k - key0, HEAD_DIM - depth);
+    wait_for_copies<0>();
     // Read after write: every thread multiplies what the others have just loaded.
     __syncthreads();
     multiply_tiles_transposed<ROWS_EACH, COLUMNS_EACH, BLOCK_K>(q_tile, A_STRIDE, k_tile, K_STRIDE,
@@ -219,9 +220,10 @@ extern "C" __global__ void __launch_bounds__(THREADS_M *THREADS_N, 1)
   const int shared_end = END_KEY(args, row0);
   for (int key = tiles_begin; key < tiles_end; key += BLOCK_K) {
     load_tile<BLOCK_M, BLOCK_K>(p_tile, A_STRIDE, probabilities + q_row0 * args.seqlen_k + key,
-                                args.seqlen_k, args.seqlen_q - row0, args.seqlen_k - key, 1.0f);
+                                args.seqlen_k, args.seqlen_q - row0, args.seqlen_k - key);
     load_tile<BLOCK_K, BLOCK_N>(v_tile, V_STRIDE, v + (kv_row0 + key) * HEAD_DIM_V + column0,
-                                HEAD_DIM_V, args.seqlen_k - key, HEAD_DIM_V - column0, 1.0f);
+                                HEAD_DIM_V, args.seqlen_k - key, HEAD_DIM_V - column0);
+    wait_for_copies<0>();
     // Read after write: every thread multiplies what the others have just loaded.
     __syncthreads();
     if (key >= shared_begin && key + BLOCK_K <= shared_end) {

@@ -74,10 +74,11 @@ extern "C" __global__ void __launch_bounds__(THREADS_M *THREADS_N, 1)
   for (int depth = 0; depth < args.in_features; depth += BLOCK_K) {
     // 64-bit before the first product: ROWS * IN_FEATURES may pass 2^31.
     load_tile<BLOCK_M, BLOCK_K>(x_tile, X_STRIDE, x + (size_t)row0 * args.in_features + depth,
-                                args.in_features, args.rows - row0, args.in_features - depth, 1.0f);
+                                args.in_features, args.rows - row0, args.in_features - depth);
     load_tile<BLOCK_K, BLOCK_N>(
         weight_tile, WEIGHT_STRIDE, weight + (size_t)depth * args.out_features + column0,
-        args.out_features, args.in_features - depth, args.out_features - column0, 1.0f);
+        args.out_features, args.in_features - depth, args.out_features - column0);
+    wait_for_copies<0>();
     // Read after write: every thread multiplies what the others have just loaded.
     __syncthreads();
     multiply_tiles<ROWS_EACH, COLUMNS_EACH, BLOCK_K>(x_tile, X_STRIDE, weight_tile, WEIGHT_STRIDE,
