@@ -33,6 +33,12 @@
 
 static_assert(SHARED_BYTES == Q_TILE + STAGES * KV_TILE, "SHARED_BYTES is not the sum of the tiles");
 
+FORCE_INLINE float reciprocal_approximate(const float x) {
+  float y;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
 FORCE_INLINE float quad_largest(float x) {
   x = fmax(x, __shfl_xor_sync(0xffffffffu, x, 1));
   return fmax(x, __shfl_xor_sync(0xffffffffu, x, 2));
@@ -41,6 +47,185 @@ FORCE_INLINE float quad_largest(float x) {
 FORCE_INLINE float quad_sum(float x) {
   x += __shfl_xor_sync(0xffffffffu, x, 1);
   return x + __shfl_xor_sync(0xffffffffu, x, 2);
+}
+
+// ---- what a lane holds of its warp's query rows --------------------------------------------------
+
+// Row of the block of 16 that element e of a fragment belongs to: g or g + 8, see mma.h.
+struct query_rows {
+  float m_i[M_BLOCKS][2];  // reference of the weights' exponents, in units of log2
+  float l_i[M_BLOCKS][2];  // this lane's share of the sum of weights
+  float acc[M_BLOCKS][HEAD_DIM_V / 8][4];
+};
+
+typedef float score_tile[M_BLOCKS][BLOCK_N / 8][4];
+typedef unsigned query_fragments[Q_IN_REGISTERS ? HEAD_DIM / 16 : 1][M_BLOCKS][4];
+
+// ---- s = q k^T
+
+FORCE_INLINE void multiply_queries(const unsigned q_corner, query_fragments &q_blocks,
+                                   const unsigned k_corner, score_tile &s) {
+#pragma unroll
+  for (int x = 0; x < HEAD_DIM / 16; x++) {
+    if (!Q_IN_REGISTERS) {
+#pragma unroll
+      for (int r = 0; r < M_BLOCKS; r++) {
+        load_block(q_blocks[0][r], block_at<HEAD_DIM>(q_corner, 16 * r, x));
+      }
+    }
+#pragma unroll
+    for (int c = 0; c < BLOCK_N / 16; c++) {
+      unsigned k_block[4];
+      load_block(k_block, block_at<HEAD_DIM>(k_corner, 16 * c, x));
+#pragma unroll
+      for (int r = 0; r < M_BLOCKS; r++) {
+        const unsigned(&q_block)[4] = q_blocks[Q_IN_REGISTERS ? x : 0][r];
+        if (x == 0) {
+          multiply(s[r][2 * c], q_block, k_block[0], k_block[1]);
+          multiply(s[r][2 * c + 1], q_block, k_block[2], k_block[3]);
+        } else {
+          multiply_add(s[r][2 * c], q_block, k_block[0], k_block[1]);
+          multiply_add(s[r][2 * c + 1], q_block, k_block[2], k_block[3]);
+        }
+      }
+    }
+  }
+}
+
+// ---- mask
+
+FORCE_INLINE void hide(const attention_args &args, const int row0, const int key, score_tile &s) {
+  const int lane = (int)threadIdx.x % 32;
+#pragma unroll
+  for (int r = 0; r < M_BLOCKS; r++) {
+#pragma unroll
+    for (int e = 0; e < 4; e++) {
+      const int row = row0 + 16 * r + e / 2 * 8 + lane / 4;
+      const int first_key = FIRST_KEY(args, row);
+      const int end_key = END_KEY(args, row);
+#pragma unroll
+      for (int c = 0; c < BLOCK_N / 8; c++) {
+        const int j = key + 8 * c + lane % 4 * 2 + e % 2;
+        if (j < first_key || j >= end_key) s[r][c][e] = -INFINITY;
+      }
+    }
+  }
+}
+
+// ---- online softmax
+
+FORCE_INLINE void raise_maximum(const score_tile &s, const float scale, query_rows &rows) {
+  float m_new[M_BLOCKS][2];
+  int grows = 0;
+#pragma unroll
+  for (int r = 0; r < M_BLOCKS; r++) {
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+      float m_tile = -INFINITY;
+#pragma unroll
+      for (int c = 0; c < BLOCK_N / 8; c++) {
+        m_tile = fmax(m_tile, fmax(s[r][c][2 * h], s[r][c][2 * h + 1]));
+      }
+      m_new[r][h] = fmax(rows.m_i[r][h], quad_largest(m_tile) * scale);
+      grows |= m_new[r][h] > rows.m_i[r][h] + RESCALE_THRESHOLD;
+    }
+  }
+  if (__any_sync(0xffffffffu, grows)) {
+#pragma unroll
+    for (int r = 0; r < M_BLOCKS; r++) {
+#pragma unroll
+      for (int h = 0; h < 2; h++) {
+        const float m_safe = m_new[r][h] == -INFINITY ? 0.0f : m_new[r][h];
+        const float alpha = exp2_approximate(rows.m_i[r][h] - m_safe);
+        rows.m_i[r][h] = m_new[r][h];
+        rows.l_i[r][h] *= alpha;
+#pragma unroll
+        for (int c = 0; c < HEAD_DIM_V / 8; c++) {
+          rows.acc[r][c][2 * h] *= alpha;
+          rows.acc[r][c][2 * h + 1] *= alpha;
+        }
+      }
+    }
+  }
+}
+
+FORCE_INLINE void take_weights(const score_tile &s, const int x, const float scale,
+                               query_rows &rows, unsigned (&p)[M_BLOCKS][4]) {
+#pragma unroll
+  for (int r = 0; r < M_BLOCKS; r++) {
+#pragma unroll
+    for (int e = 0; e < 4; e++) {
+      const int h = e % 2;
+      const float m_safe = rows.m_i[r][h] == -INFINITY ? 0.0f : rows.m_i[r][h];
+      const float p0 = exp2_approximate(fma(s[r][2 * x + e / 2][2 * h], scale, -m_safe));
+      const float p1 = exp2_approximate(fma(s[r][2 * x + e / 2][2 * h + 1], scale, -m_safe));
+      rows.l_i[r][h] += p0 + p1;
+      p[r][e] = to_storage_pair(p0, p1);
+    }
+  }
+}
+
+// ---- acc = acc * alpha + p v
+
+FORCE_INLINE void multiply_values(const score_tile &s, const float scale, const unsigned v_corner,
+                                  query_rows &rows) {
+#pragma unroll
+  for (int x = 0; x < BLOCK_N / 16; x++) {
+    unsigned p[M_BLOCKS][4];
+    take_weights(s, x, scale, rows, p);
+#pragma unroll
+    for (int c = 0; c < HEAD_DIM_V / 16; c++) {
+      unsigned v_block[4];
+      load_block_transposed(v_block, block_at<HEAD_DIM_V>(v_corner, 16 * x, c));
+#pragma unroll
+      for (int r = 0; r < M_BLOCKS; r++) {
+        multiply_add(rows.acc[r][2 * c], p[r], v_block[0], v_block[1]);
+        multiply_add(rows.acc[r][2 * c + 1], p[r], v_block[2], v_block[3]);
+      }
+    }
+  }
+}
+
+// Takes NaN and infinities out of the chunks of the v_tile that this thread has copied: 1 if there
+// were any.
+FORCE_INLINE int tame_own_values(unsigned char *const v_tile) {
+  int wild = 0;
+  for_own_chunks<BLOCK_N, HEAD_DIM_V, THREADS>([&](int, int, const unsigned offset) {
+    uint4 *const chunk = (uint4 *)(v_tile + offset);
+    const uint4 x = *chunk;
+    const uint4 w = {wild_in_pair(x.x), wild_in_pair(x.y), wild_in_pair(x.z), wild_in_pair(x.w)};
+    if (w.x | w.y | w.z | w.w) {
+      *chunk = {x.x & ~w.x, x.y & ~w.y, x.z & ~w.z, x.w & ~w.w};
+      wild = 1;
+    }
+  });
+  return wild;
+}
+
+FORCE_INLINE void add_wild_values(const attention_args &args, const storage_t *const v,
+                                  const int row0, const int key, query_rows &rows) {
+  const int lane = (int)threadIdx.x % 32;
+#pragma unroll 1
+  for (int j = key; j < min(key + BLOCK_N, args.seqlen_k); j++) {
+#pragma unroll
+    for (int c = 0; c < HEAD_DIM_V / 8; c++) {
+      const unsigned x = *(const unsigned *)(v + (size_t)j * HEAD_DIM_V + 8 * c + lane % 4 * 2);
+      const unsigned wild = x & wild_in_pair(x);
+      const float v0 = to_float((storage_t)wild);
+      const float v1 = to_float((storage_t)(wild >> 16));
+#pragma unroll
+      for (int r = 0; r < M_BLOCKS; r++) {
+#pragma unroll
+        for (int h = 0; h < 2; h++) {
+          const int row = row0 + 16 * r + 8 * h + lane / 4;
+          if (j >= FIRST_KEY(args, row) && j < END_KEY(args, row)) {
+            rows.acc[r][c][2 * h] += v0;
+            rows.acc[r][c][2 * h + 1] += v1;
+          }
+        }
+      }
+    }
+  }
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM)
@@ -68,11 +253,6 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM)
   const int shared_begin = FIRST_KEY(args, last);
   const int shared_end = END_KEY(args, row0);
   const int warp_row0 = row0 + warp_row;
-  const int warp_last = min(warp_row0 + WARP_M, args.seqlen_q) - 1;
-  const int warp_begin = FIRST_KEY(args, warp_row0);
-  const int warp_end = warp_row0 <= warp_last ? END_KEY(args, warp_last) : 0;
-  const int warp_shared_begin = FIRST_KEY(args, warp_last);
-  const int warp_shared_end = END_KEY(args, warp_row0);
 
   const auto start_step = [&](const unsigned step) {
     const int key = tiles_begin + (int)(step / 2) * BLOCK_N;
@@ -98,7 +278,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM)
   wait_for_copies<STAGES - 2>();
   if (!(args.softmax_scale > 0.0f)) {
     const unsigned factor = to_storage_pair(sign(args.softmax_scale), sign(args.softmax_scale));
-    for_own_chunks<BLOCK_M, HEAD_DIM, THREADS>([=](const unsigned offset, int, int) {
+    for_own_chunks<BLOCK_M, HEAD_DIM, THREADS>([=](int, int, const unsigned offset) {
       uint4 *const chunk = (uint4 *)(shared_memory + offset);
       uint4 x = *chunk;
       x.x = fma_pair(x.x, factor, 0x80008000u);
@@ -112,242 +292,92 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM)
 
   const unsigned q_corner =
       q_tile + warp_row * (2 * HEAD_DIM) + block_of_lane<HEAD_DIM>(lane);
-  unsigned q_all[Q_IN_REGISTERS ? HEAD_DIM / 16 : 1][M_BLOCKS][4];
+  query_fragments q_blocks;
   if (Q_IN_REGISTERS) {
 #pragma unroll
     for (int x = 0; x < HEAD_DIM / 16; x++) {
 #pragma unroll
       for (int r = 0; r < M_BLOCKS; r++) {
-        load_block(q_all[Q_IN_REGISTERS ? x : 0][r], block_at<HEAD_DIM>(q_corner, 16 * r, x));
+        load_block(q_blocks[Q_IN_REGISTERS ? x : 0][r], block_at<HEAD_DIM>(q_corner, 16 * r, x));
       }
     }
   }
 
-  float m_i[M_BLOCKS][2], l_i[M_BLOCKS][2];
-  float acc[M_BLOCKS][HEAD_DIM_V / 8][4];
+  query_rows rows;
 #pragma unroll
   for (int r = 0; r < M_BLOCKS; r++) {
-    m_i[r][0] = m_i[r][1] = -INFINITY;
-    l_i[r][0] = l_i[r][1] = 0.0f;
+    rows.m_i[r][0] = rows.m_i[r][1] = -INFINITY;
+    rows.l_i[r][0] = rows.l_i[r][1] = 0.0f;
 #pragma unroll
     for (int c = 0; c < HEAD_DIM_V / 8; c++) {
 #pragma unroll
-      for (int e = 0; e < 4; e++) acc[r][c][e] = 0.0f;
+      for (int e = 0; e < 4; e++) rows.acc[r][c][e] = 0.0f;
     }
   }
 
   unsigned step = 0;
   for (int key = tiles_begin; key < tiles_end; key += BLOCK_N, step += 2) {
-    const int in_band = key < warp_end && key + BLOCK_N > warp_begin;
     const unsigned k_corner =
-        kv_tiles + step % STAGES * KV_TILE + block_of_lane<HEAD_DIM>(lane);
+        kv_tiles + step % STAGES * KV_TILE + block_of_lane_by_rows<HEAD_DIM>(lane);
     const unsigned v_corner =
         kv_tiles + (step + 1) % STAGES * KV_TILE + block_of_lane<HEAD_DIM_V>(lane);
-    float s[M_BLOCKS][BLOCK_N / 8][4];
-    float subtrahend[M_BLOCKS][2];
-
-    // ---- s = q k^T
+    score_tile s;
     wait_for_copies<STAGES - 2>();
     __syncthreads();
     start_step(step + STAGES - 1);
-    if (in_band) {
-#pragma unroll
-      for (int r = 0; r < M_BLOCKS; r++) {
-#pragma unroll
-        for (int c = 0; c < BLOCK_N / 8; c++) {
-#pragma unroll
-          for (int e = 0; e < 4; e++) s[r][c][e] = 0.0f;
-        }
-      }
-#pragma unroll
-      for (int x = 0; x < HEAD_DIM / 16; x++) {
-        if (!Q_IN_REGISTERS) {
-#pragma unroll
-          for (int r = 0; r < M_BLOCKS; r++) {
-            load_block(q_all[0][r], block_at<HEAD_DIM>(q_corner, 16 * r, x));
-          }
-        }
-#pragma unroll
-        for (int c = 0; c < BLOCK_N / 16; c++) {
-          unsigned k_block[4];
-          load_block(k_block, block_at<HEAD_DIM>(k_corner, 16 * c, x));
-#pragma unroll
-          for (int r = 0; r < M_BLOCKS; r++) {
-            const unsigned(&q_block)[4] = q_all[Q_IN_REGISTERS ? x : 0][r];
-            multiply_add(s[r][2 * c], q_block, k_block[0], k_block[2]);
-            multiply_add(s[r][2 * c + 1], q_block, k_block[1], k_block[3]);
-          }
-        }
-      }
-
-      // ---- mask
-      if (key < warp_shared_begin || key + BLOCK_N > warp_shared_end) {
-#pragma unroll
-        for (int r = 0; r < M_BLOCKS; r++) {
-#pragma unroll
-          for (int e = 0; e < 4; e++) {
-            const int row = warp_row0 + 16 * r + e / 2 * 8 + lane / 4;
-            const int first_key = FIRST_KEY(args, row);
-            const int end_key = END_KEY(args, row);
-#pragma unroll
-            for (int c = 0; c < BLOCK_N / 8; c++) {
-              const int j = key + 8 * c + lane % 4 * 2 + e % 2;
-              if (j < first_key || j >= end_key) s[r][c][e] = -INFINITY;
-            }
-          }
-        }
-      }
-
-      // ---- online softmax
-      float m_new[M_BLOCKS][2];
-      int grows = 0;
-#pragma unroll
-      for (int r = 0; r < M_BLOCKS; r++) {
-#pragma unroll
-        for (int h = 0; h < 2; h++) {
-          float m_tile = -INFINITY;
-#pragma unroll
-          for (int c = 0; c < BLOCK_N / 8; c++) {
-            m_tile = fmax(m_tile, fmax(s[r][c][2 * h], s[r][c][2 * h + 1]));
-          }
-          m_new[r][h] = fmax(m_i[r][h], quad_largest(m_tile) * scale);
-          grows |= m_new[r][h] > m_i[r][h] + RESCALE_THRESHOLD;
-        }
-      }
-      if (__any_sync(0xffffffffu, grows)) {
-#pragma unroll
-        for (int r = 0; r < M_BLOCKS; r++) {
-#pragma unroll
-          for (int h = 0; h < 2; h++) {
-            const float m_safe = m_new[r][h] == -INFINITY ? 0.0f : m_new[r][h];
-            const float alpha = exp2_approximate(m_i[r][h] - m_safe);
-            m_i[r][h] = m_new[r][h];
-            l_i[r][h] *= alpha;
-#pragma unroll
-            for (int c = 0; c < HEAD_DIM_V / 8; c++) {
-              acc[r][c][2 * h] *= alpha;
-              acc[r][c][2 * h + 1] *= alpha;
-            }
-          }
-        }
-      }
-#pragma unroll
-      for (int r = 0; r < M_BLOCKS; r++) {
-#pragma unroll
-        for (int h = 0; h < 2; h++) {
-          subtrahend[r][h] = m_i[r][h] == -INFINITY ? 0.0f : m_i[r][h];
-        }
-      }
-    }
-
-    // ---- acc = acc * alpha + p v
-    wait_for_copies<STAGES - 2>();
-    int wild = 0;
     if (key >= shared_begin && key + BLOCK_N <= shared_end) {
+      multiply_queries(q_corner, q_blocks, k_corner, s);
+      raise_maximum(s, scale, rows);
+      wait_for_copies<STAGES - 2>();
       __syncthreads();
-    } else {
-      unsigned zeros = 0;
-      for_own_chunks<BLOCK_N, HEAD_DIM_V, THREADS>([&](const unsigned offset, int, int) {
-        const uint4 x = *(const uint4 *)(shared_memory + Q_TILE + (step + 1) % STAGES * KV_TILE + offset);
-        zeros = fma_pair(x.x, 0, zeros);
-        zeros = fma_pair(x.y, 0, zeros);
-        zeros = fma_pair(x.z, 0, zeros);
-        zeros = fma_pair(x.w, 0, zeros);
-      });
-      wild = __syncthreads_or(zeros != 0);
+      start_step(step + STAGES);
+      multiply_values(s, scale, v_corner, rows);
+      continue;
     }
+    const int warp_last = min(warp_row0 + WARP_M, args.seqlen_q) - 1;
+    const int in_band = warp_row0 <= warp_last && key < END_KEY(args, warp_last) && key + BLOCK_N > FIRST_KEY(args, warp_row0);
+    if (in_band) {
+      multiply_queries(q_corner, q_blocks, k_corner, s);
+      hide(args, warp_row0, key, s);
+      raise_maximum(s, scale, rows);
+    }
+    wait_for_copies<STAGES - 2>();
+    const int wild = __syncthreads_or(
+        tame_own_values(shared_memory + Q_TILE + (step + 1) % STAGES * KV_TILE));
     start_step(step + STAGES);
     if (in_band) {
-      const auto weights = [&](const int x, unsigned(&p)[M_BLOCKS][4]) {
-#pragma unroll
-        for (int r = 0; r < M_BLOCKS; r++) {
-#pragma unroll
-          for (int e = 0; e < 4; e++) {
-            const int h = e % 2;
-            const float *const s_pair = &s[r][2 * x + e / 2][2 * h];
-            const float p0 = exp2_approximate(fma(s_pair[0], scale, -subtrahend[r][h]));
-            const float p1 = exp2_approximate(fma(s_pair[1], scale, -subtrahend[r][h]));
-            l_i[r][h] += p0 + p1;
-            p[r][e] = to_storage_pair(p0, p1);
-          }
-        }
-      };
-      if (!wild) {
-#pragma unroll
-        for (int x = 0; x < BLOCK_N / 16; x++) {
-          unsigned p[M_BLOCKS][4];
-          weights(x, p);
-#pragma unroll
-          for (int c = 0; c < HEAD_DIM_V / 16; c++) {
-            unsigned v_block[4];
-            load_block_transposed(v_block, block_at<HEAD_DIM_V>(v_corner, 16 * x, c));
-#pragma unroll
-            for (int r = 0; r < M_BLOCKS; r++) {
-              multiply_add(acc[r][2 * c], p[r], v_block[0], v_block[1]);
-              multiply_add(acc[r][2 * c + 1], p[r], v_block[2], v_block[3]);
-            }
-          }
-        }
-      } else {
-        unsigned p[BLOCK_N / 16][M_BLOCKS][4];
-#pragma unroll
-        for (int x = 0; x < BLOCK_N / 16; x++) weights(x, p[x]);
-#pragma unroll
-        for (int r = 0; r < M_BLOCKS; r++) {
-#pragma unroll 1
-          for (int row = 0; row < 16; row++) {
-            const int first_key = FIRST_KEY(args, warp_row0 + 16 * r + row);
-            const int end_key = END_KEY(args, warp_row0 + 16 * r + row);
-            unsigned visible[BLOCK_N / 16][2];
-#pragma unroll
-            for (int x = 0; x < BLOCK_N / 8; x++) {
-              const int j = key + 8 * x + lane % 4 * 2;
-              visible[x / 2][x % 2] = (j >= first_key && j < end_key ? 0xffffu : 0u) |
-                                      (j + 1 >= first_key && j + 1 < end_key ? 0xffff0000u : 0u);
-            }
-#pragma unroll
-            for (int c = 0; c < HEAD_DIM_V / 16; c++) {
-              float sum[2][4];
-#pragma unroll
-              for (int e = 0; e < 8; e++) sum[e / 4][e % 4] = acc[r][2 * c + e / 4][e % 4];
-#pragma unroll
-              for (int x = 0; x < BLOCK_N / 16; x++) {
-                unsigned v_block[4];
-                load_block_transposed(v_block, block_at<HEAD_DIM_V>(v_corner, 16 * x, c));
-                multiply_add(sum[0], p[x][r], v_block[0] & visible[x][0], v_block[1] & visible[x][1]);
-                multiply_add(sum[1], p[x][r], v_block[2] & visible[x][0], v_block[3] & visible[x][1]);
-              }
-#pragma unroll
-              for (int e = 0; e < 8; e++) {
-                if (row == lane / 4 + e / 2 % 2 * 8) acc[r][2 * c + e / 4][e % 4] = sum[e / 4][e % 4];
-              }
-            }
-          }
-        }
-      }
+      multiply_values(s, scale, v_corner, rows);
+      if (wild) add_wild_values(args, v + kv_row0 * HEAD_DIM_V, warp_row0, key, rows);
     }
   }
 
   // ---- divide by the row sums
+  float m_own = 0.0f, l_own = 0.0f;
 #pragma unroll
   for (int r = 0; r < M_BLOCKS; r++) {
 #pragma unroll
     for (int h = 0; h < 2; h++) {
       const int row = warp_row0 + 16 * r + 8 * h + lane / 4;
       const int any_visible = FIRST_KEY(args, row) < END_KEY(args, row);
-      const float l = quad_sum(l_i[r][h]);
-      const float l_inverse = any_visible ? 1.0f / l : 0.0f;
+      const float l = quad_sum(rows.l_i[r][h]);
+      const float l_inverse = any_visible ? reciprocal_approximate(l) : 0.0f;
 #pragma unroll
       for (int c = 0; c < HEAD_DIM_V / 8; c++) {
         const unsigned offset =
             swizzled<HEAD_DIM_V>(warp_row + 16 * r + 8 * h + lane / 4, c) + lane % 4 * 4;
         *(unsigned *)(shared_memory + offset) =
-            to_storage_pair(acc[r][c][2 * h] * l_inverse, acc[r][c][2 * h + 1] * l_inverse);
+            to_storage_pair(rows.acc[r][c][2 * h] * l_inverse, rows.acc[r][c][2 * h + 1] * l_inverse);
       }
-      if (lse && lane % 4 == 0 && row < args.seqlen_q) {
-        lse[q_row0 + row - row0] = any_visible ? LOG_SUM_EXP(args, m_i[r][h], l) : -INFINITY;
+      if (lane % 4 == 2 * r + h) {
+        m_own = rows.m_i[r][h];
+        l_own = l;
       }
     }
+  }
+  const int own_row = warp_row0 + lane % 4 * 8 + lane / 4;
+  if (lse && lane % 4 < 2 * M_BLOCKS && own_row < args.seqlen_q) {
+    const int any_visible = FIRST_KEY(args, own_row) < END_KEY(args, own_row);
+    lse[q_row0 - row0 + own_row] = any_visible ? LOG_SUM_EXP(args, m_own, l_own) : -INFINITY;
   }
   __syncwarp();
 #pragma unroll

@@ -76,6 +76,16 @@ FORCE_INLINE unsigned fma_pair(const unsigned x, const unsigned y, const unsigne
 #endif
   return pair;
 }
+
+// All ones where one of the two is infinite or NaN, else 0: exponents of ones carry into the sign bit.
+FORCE_INLINE unsigned wild_in_pair(const unsigned x) {
+#if DTYPE == FP16
+  const unsigned carry = (x & 0x7c007c00u) + 0x04000400u;
+#else
+  const unsigned carry = (x & 0x7f807f80u) + 0x00800080u;
+#endif
+  return (carry >> 15 & 0x00010001u) * 0xffffu;
+}
 #endif
 
 // The WIDE elements of 16 bytes.

@@ -39,10 +39,17 @@ FORCE_INLINE unsigned swizzled(const unsigned row, const unsigned chunk) {
   return row * (2 * COLUMNS) + (chunk ^ twist) * 16;
 }
 
-// Where in a tile a lane points for the 16 x 16 block in its upper left corner, see mma.h.
+// Where in a tile a lane points for the 16 x 16 block in its upper left corner, see mma.h: blocks of
+// a, and of a transposed b.
 template <int COLUMNS>
 FORCE_INLINE unsigned block_of_lane(const unsigned lane) {
   return swizzled<COLUMNS>(lane % 16, lane / 16);
+}
+
+// The same for blocks whose rows are columns of b.
+template <int COLUMNS>
+FORCE_INLINE unsigned block_of_lane_by_rows(const unsigned lane) {
+  return swizzled<COLUMNS>(lane / 16 * 8 + lane % 8, lane / 8 % 2);
 }
 
 // The same for the block that starts at row `row`, a multiple of 16, and column 16 `step`: both
@@ -55,20 +62,28 @@ FORCE_INLINE unsigned block_at(const unsigned corner, const int row, const int s
 
 // ---- a tile is copied by THREADS threads, each the same chunks of it every time ------------------
 
-// Calls visit(offset in the tile in bytes, row, chunk) for the chunks of this thread.
+template <int COLUMNS>
+FORCE_INLINE int own_row() {
+  return (int)threadIdx.x / PANEL_CHUNKS(COLUMNS);
+}
+
+template <int COLUMNS>
+FORCE_INLINE int own_column() {
+  return (int)threadIdx.x % PANEL_CHUNKS(COLUMNS) * 8;
+}
+
+// Calls visit(r, c, offset) for the chunks of this thread, which are those at row own_row + r and
+// column own_column + c: r and c are compile-time constants, the offset in the tile is in bytes.
 template <int ROWS, int COLUMNS, int THREADS, typename Visit>
 FORCE_INLINE void for_own_chunks(const Visit &visit) {
-  const int chunks = PANEL_CHUNKS(COLUMNS);
-  const int rows = THREADS / chunks;  // that the threads reach at once
-  static_assert(ROWS % rows == 0 && rows % 8 == 0, "threads do not divide the tile");
-  const int row = (int)threadIdx.x / chunks;
-  const int chunk = (int)threadIdx.x % chunks;
-  const unsigned first = swizzled<COLUMNS>(row, chunk);
+  const int rows = THREADS / PANEL_CHUNKS(COLUMNS);  // that the threads reach at once
+  static_assert(ROWS % rows == 0 && rows % 8 == 0, "the threads do not divide the tile");
+  const unsigned first = swizzled<COLUMNS>(own_row<COLUMNS>(), own_column<COLUMNS>() / 8);
 #pragma unroll
   for (int r = 0; r < ROWS; r += rows) {
 #pragma unroll
-    for (int c = 0; c < COLUMNS / 8; c += chunks) {
-      visit(first + r * (2 * COLUMNS) + c * 16, row + r, chunk + c);
+    for (int c = 0; c < COLUMNS; c += 8 * PANEL_CHUNKS(COLUMNS)) {
+      visit(r, c, first + r * (2 * COLUMNS) + c * 2);
     }
   }
 }
@@ -80,18 +95,18 @@ template <int ROWS, int COLUMNS, int THREADS>
 FORCE_INLINE void load_tile_async(const unsigned tile, const storage_t *source,
                                   const size_t source_stride, const int rows_left,
                                   const int columns_left) {
+  const int row = own_row<COLUMNS>();
+  const int column = own_column<COLUMNS>();
+  const storage_t *const own = source + row * source_stride + column;
   if (rows_left >= ROWS && columns_left >= COLUMNS) {
-    for_own_chunks<ROWS, COLUMNS, THREADS>(
-        [=](const unsigned offset, const int row, const int chunk) {
-          copy_async(tile + offset, source + row * source_stride + chunk * 8);
-        });
+    for_own_chunks<ROWS, COLUMNS, THREADS>([=](const int r, const int c, const unsigned offset) {
+      copy_async(tile + offset, own + r * source_stride + c);
+    });
   } else {
-    for_own_chunks<ROWS, COLUMNS, THREADS>(
-        [=](const unsigned offset, const int row, const int chunk) {
-          const int inside = row < rows_left && chunk * 8 < columns_left;
-          copy_async(tile + offset, inside ? source + row * source_stride + chunk * 8 : source,
-                     inside);
-        });
+    for_own_chunks<ROWS, COLUMNS, THREADS>([=](const int r, const int c, const unsigned offset) {
+      const int inside = row + r < rows_left && column + c < columns_left;
+      copy_async(tile + offset, inside ? own + r * source_stride + c : source, inside);
+    });
   }
 }
 
