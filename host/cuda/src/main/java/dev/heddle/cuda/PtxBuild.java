@@ -97,9 +97,12 @@ public final class PtxBuild {
         folder.resolve(ShippedPtx.INDEX), index.json().getBytes(StandardCharsets.UTF_8));
   }
 
+  /** A text for the oldest devices runs on all others: a second one is made where it differs. */
   private static Stream<Job> jobs(KernelVariant variant) {
+    boolean oldest = variant.refusal(OLDEST).isEmpty();
     return Stream.of(OLDEST, MAIN)
-        .filter(architecture -> variant.refusal(architecture).isEmpty())
+        .filter(architecture ->
+            architecture == OLDEST ? oldest : !oldest || variant.dependsOnArchitecture())
         .map(architecture -> new Job(variant, ShippedPtx.Entry.of(variant, architecture)));
   }
 
