@@ -1,21 +1,20 @@
 package dev.heddle.reference;
 
-import dev.heddle.core.DType;
-
 /**
  * FlashAttention's own test rule: the largest absolute error is at most twice that of a plain
  * implementation in the same precision, plus an absolute term for results so well conditioned that
  * the plain one makes no error.
  *
- * <p>{@code bound = 2 e + 2 max|(ref + 0.3 - 0.3) - ref|}, the second term in fp32: twice the
- * rounding that an innocent addition costs at the magnitude of the reference. {@code e} is the
- * largest error of three plain evaluations that differ in the order of their sums, in where the
- * scale is applied, as FlashAttention's reference with {@code reorder_ops} does, in whether
- * multiply-adds are fused, and in whether the weights or the row are divided by their sum, so that
- * one lucky order does not set the bound.
+ * <p>{@code bound = 2 e + 2 max|(ref + 0.3 - 0.3) - ref| + ulp(max|ref|) / 2}. The second term, in
+ * fp32, is twice the rounding that an innocent addition costs at the magnitude of the reference.
+ * The third, in the result's type, makes the exact result pass once it is rounded, however lucky
+ * the plain one was. {@code e} is the largest error of three plain evaluations that differ in the
+ * order of their sums, in where the scale is applied, as FlashAttention's reference with {@code
+ * reorder_ops} does, and in whether multiply-adds are fused, exponentials of base 2 and sums
+ * divided by last, as in every kernel; so that one lucky order does not set the bound.
  *
- * <p>For an fp16 or bf16 result the rule is stricter than FlashAttention's in two places, since a
- * bound made of what no kernel has to lose would excuse real faults:
+ * <p>For fp16 and bf16 the rule is stricter than FlashAttention's in two places, since a bound made
+ * of what no kernel has to lose would excuse real faults:
  *
  * <ul>
  *   <li>FlashAttention's plain implementation rounds scores to 16 bits. Ours keeps them fp32, as
@@ -23,8 +22,7 @@ import dev.heddle.core.DType;
  *       where 16-bit scores would overflow, beyond 65504 in fp16, and stays tight where they would
  *       blur, as bf16 scores of 1000 by up to 4.
  *   <li>FlashAttention takes the second term in the result's type, where {@code 0.3} costs a small
- *       result many units in the last place. Here it stays fp32, and half a unit in the last place
- *       of the largest reference is added instead: the exact result, rounded, always passes.
+ *       result many units in the last place. Here it stays fp32.
  * </ul>
  *
  * <p>The largest error can't tell a result that is truncated where it should be rounded, or off by
@@ -42,8 +40,8 @@ public final class FlashAttentionPolicy implements TolerancePolicy {
 
   @Override
   public String derivation() {
-    return "max|err| <= 2 x same-precision error + 2 max|(ref + 0.3 - 0.3) - ref|,"
-        + " + 1/2 ulp of a 16-bit result";
+    return "max|err| <= 2 x same-precision error + 2 max|(ref + 0.3 - 0.3) - ref|"
+        + " + ulp(max|ref|) / 2";
   }
 
   @Override
@@ -68,7 +66,7 @@ public final class FlashAttentionPolicy implements TolerancePolicy {
         largest = Math.max(largest, Math.abs(reference));
       }
     }
-    double unit = expected.dtype() == DType.FP32 ? 0 : expected.dtype().ulp(largest);
-    return 2 * expected.samePrecisionError() + 2 * rounding + unit / 2;
+    double halfUnit = expected.dtype().ulp(largest) / 2;
+    return 2 * expected.samePrecisionError() + 2 * rounding + halfUnit;
   }
 }

@@ -55,11 +55,12 @@ public enum Precision {
     }
   },
   /**
-   * As {@link #FP32} in the two ways in which every device's kernels differ from it: products are
-   * added without being rounded first, by fused multiply-adds, and a row of attention is divided by
-   * its sum at the end and not each weight. A double holds the product of two fp32 values exactly;
-   * its sum is rounded twice, which about once in 2^29 gives the other neighbour of what a fused
-   * multiply-add gives: no matter for the size of an error.
+   * As {@link #FP32} with what devices' kernels do for speed: products are added without being
+   * rounded first, by fused multiply-adds; exponentials and logarithms are those of base 2, with
+   * the factor log2 e in the scale; and a row of attention is divided by its sum at the end, not
+   * each weight. A double holds the product of two fp32 values exactly; its sum is rounded twice,
+   * which about once in 2^29 gives the other neighbour of what a fused multiply-add gives: no
+   * matter for the size of an error.
    */
   FP32_FUSED {
     @Override
@@ -75,10 +76,28 @@ public enum Precision {
     }
 
     @Override
+    double scale(double softmaxScale) {
+      return round(softmaxScale / LN_2);
+    }
+
+    @Override
+    double exp(double score) {
+      return round(Math.exp(score * LN_2));
+    }
+
+    @Override
+    double logSumExp(double max, double sum) {
+      double base2 = round(max + round(Math.log(sum) / LN_2));
+      return round(base2 * round(LN_2));
+    }
+
+    @Override
     boolean dividesLast() {
       return true;
     }
   };
+
+  private static final double LN_2 = Math.log(2);
 
   /** The value that this arithmetic keeps of a result. */
   abstract double round(double value);
@@ -91,6 +110,21 @@ public enum Precision {
   /** Whether sums run backwards and the scale goes to the query. */
   boolean reordered() {
     return false;
+  }
+
+  /** The factor on q . k that makes a score of it, as {@link #exp} takes it. */
+  double scale(double softmaxScale) {
+    return softmaxScale;
+  }
+
+  /** The exponential of a difference of scores. */
+  double exp(double score) {
+    return round(Math.exp(score));
+  }
+
+  /** {@code max + ln sum}, of the largest score and the sum of exponentials. */
+  double logSumExp(double max, double sum) {
+    return round(max + round(Math.log(sum)));
   }
 
   /** Whether a row of attention is divided by its sum of exponentials after the product with V. */

@@ -63,7 +63,7 @@ public final class ScalarOperations {
         r -> {
           Row row = new Row(problem, rows[r]);
           double[] weights = new double[row.visible];
-          row.scores(q, kTransposed, weights, 0);
+          row.scores(precision.scale(problem.softmaxScale()), q, kTransposed, weights, 0);
           double maximum = row.exponentials(weights, 0, weights, 0);
           double sum = row.sum(weights, 0);
           if (!precision.dividesLast()) {
@@ -75,7 +75,7 @@ public final class ScalarOperations {
             row.divide(out, at, shape.headDimV(), sum);
           }
           storeAll(out, at, shape.headDimV(), problem.dtype());
-          lse[r] = row.logSumExp(maximum, sum);
+          lse[r] = precision.logSumExp(maximum, sum);
         });
     return result(problem, "out", out, lse);
   }
@@ -90,15 +90,16 @@ public final class ScalarOperations {
         double[] q = input(inputs, "q");
         double[] kTransposed = transposeKeys(shape, input(inputs, "k"));
         double[] scores = new double[rows * seqlenK];
-        // The raw product knows neither scale nor mask: that of the problem with neither.
-        AttentionProblem raw = problem.withMask(BandMask.NONE).withScale(1);
-        forEach(rows, r -> new Row(raw, r).scores(q, kTransposed, scores, r * seqlenK));
+        // The raw product knows neither scale nor mask.
+        AttentionProblem raw = problem.withMask(BandMask.NONE);
+        forEach(rows, r -> new Row(raw, r).scores(1, q, kTransposed, scores, r * seqlenK));
         yield Map.of("scores", scores);
       }
       case SOFTMAX -> {
         double[] scores = input(inputs, "scores");
         double[] probabilities = new double[scores.length];
         double[] lse = new double[rows];
+        double scale = precision.scale(problem.softmaxScale());
         forEach(
             rows,
             r -> {
@@ -106,12 +107,12 @@ public final class ScalarOperations {
               int from = r * seqlenK + row.first;
               double[] scaled = new double[row.visible];
               for (int j = 0; j < row.visible; j++) {
-                scaled[j] = precision.round(scores[from + j] * problem.softmaxScale());
+                scaled[j] = precision.round(scores[from + j] * scale);
               }
               double maximum = row.exponentials(scaled, 0, probabilities, from);
               double sum = row.sum(probabilities, from);
               row.divide(probabilities, from, row.visible, sum);
-              lse[r] = row.logSumExp(maximum, sum);
+              lse[r] = precision.logSumExp(maximum, sum);
             });
         yield result(problem, "probabilities", probabilities, lse);
       }
@@ -230,10 +231,9 @@ public final class ScalarOperations {
       this.visible = problem.mask().visibleKeys(i, shape);
     }
 
-    /** {@code scores[at + j] = softmaxScale * q . k[first + j]} for every visible key. */
-    void scores(double[] q, double[] kTransposed, double[] scores, int at) {
+    /** {@code scores[at + j] = scale * q . k[first + j]} for every visible key. */
+    void scores(double scale, double[] q, double[] kTransposed, double[] scores, int at) {
       int headDim = shape.headDim();
-      double scale = problem.softmaxScale();
       for (int step = 0; step < headDim; step++) {
         int d = inOrder(step, headDim);
         double element = q[index * headDim + d];
@@ -259,8 +259,7 @@ public final class ScalarOperations {
         max = Math.max(max, scores[scoresAt + j]);
       }
       for (int j = 0; j < visible; j++) {
-        double shifted = precision.round(scores[scoresAt + j] - max);
-        weights[at + j] = precision.round(Math.exp(shifted));
+        weights[at + j] = precision.exp(precision.round(scores[scoresAt + j] - max));
       }
       return max;
     }
@@ -278,11 +277,6 @@ public final class ScalarOperations {
       for (int j = at; j < at + count; j++) {
         values[j] = precision.round(values[j] / sum);
       }
-    }
-
-    /** {@code max + ln sum}: -inf when no key is visible. */
-    double logSumExp(double max, double sum) {
-      return precision.round(max + precision.round(Math.log(sum)));
     }
 
     /** {@code out = weights V} over the visible keys, the weights in the operands' type. */

@@ -7,7 +7,6 @@ import static org.assertj.core.api.Assertions.within;
 import dev.heddle.core.DType;
 import dev.heddle.core.HostTensor;
 import dev.heddle.core.Shape;
-import java.util.List;
 import java.util.SplittableRandom;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
@@ -123,27 +122,27 @@ class MeasuresTest {
 
   /**
    * 1 + 0.3f is 43620762 units of 2^-25, a tie between multiples of 4 that goes to 43620760, and
-   * taking 0.3f off again leaves 2 units less than 1: 2^-24.
+   * taking 0.3f off again leaves 2 units less than 1: 2^-24, which is also half a unit of 1.
    */
   @Test
   void theBoundByHand() {
-    double ofOne = Math.scalb(1.0, -24);
-    assertThat(bound(0, 1)).isEqualTo(2 * ofOne);
-    assertThat(bound(1e-3, 1)).isEqualTo(2e-3 + 2 * ofOne);
+    double ofOne = 0x1p-24;
+    assertThat(bound(0, 1)).isEqualTo(2 * ofOne + 0x1p-24);
+    assertThat(bound(1e-3, 1)).isEqualTo(2e-3 + 2 * ofOne + 0x1p-24);
     // 2^-26 is half a unit of 0.3f and vanishes in the sum; 0 and -inf lose nothing.
-    assertThat(bound(0, Math.scalb(1.0, -26))).isEqualTo(2 * Math.scalb(1.0, -26));
-    assertThat(bound(0, 0, Double.NEGATIVE_INFINITY)).isZero();
-    assertThat(bound(0, Math.scalb(1.0, -26), 1, 0)).isEqualTo(2 * ofOne);
+    assertThat(bound(0, 0x1p-26)).isEqualTo(2 * 0x1p-26 + 0x1p-50);
+    assertThat(bound(0, 0, Double.NEGATIVE_INFINITY)).isEqualTo(Float.MIN_VALUE / 2.0);
+    assertThat(bound(0, 0x1p-26, 1, 0)).isEqualTo(2 * ofOne + 0x1p-24);
   }
 
-  /** fp16 has 2^-10 between 1 and 2, bf16 2^-7; lse stays fp32 and gets none of it. */
+  /** Between 1 and 2 a unit in the last place is 2^-10 in fp16 and 2^-7 in bf16. */
   @Test
-  void halfAUnitInTheLastPlaceIsAllowedToA16BitResult() {
-    double nudge = bound(0, 1.5);
-    assertThat(bound(expected(DType.FP16, 1e-3, 1.5)))
-        .isEqualTo(2e-3 + nudge + Math.scalb(1.0, -11));
+  void halfAUnitInTheLastPlaceIsThatOfTheType() {
+    double fp32 = bound(1e-3, 0.1, -1.5) - 0x1p-24;
+    assertThat(bound(expected(DType.FP16, 1e-3, 0.1, -1.5)))
+        .isCloseTo(fp32 + 0x1p-11, within(1e-18));
     assertThat(bound(expected(DType.BF16, 1e-3, 0.1, -1.5)))
-        .isEqualTo(2e-3 + Math.max(nudge, bound(0, 0.1)) + Math.scalb(1.0, -8));
+        .isCloseTo(fp32 + 0x1p-8, within(1e-18));
     assertThat(bound(expected(DType.FP16, 0, 0x1p-20))).isEqualTo(0x1p-25);
     assertThat(bound(expected(DType.FP16, 0, Double.NEGATIVE_INFINITY))).isEqualTo(0x1p-25);
   }
@@ -151,7 +150,7 @@ class MeasuresTest {
   @Test
   void theExactResultRoundedAlwaysPasses() {
     SplittableRandom random = new SplittableRandom(3);
-    for (DType dtype : List.of(DType.FP16, DType.BF16)) {
+    for (DType dtype : DType.values()) {
       for (int trial = 0; trial < 100_000; trial++) {
         float exact = (float) random.nextGaussian() * Math.scalb(1f, random.nextInt(-26, 14));
         ExpectedTensor one = expected(dtype, 0, exact);
@@ -181,7 +180,7 @@ class MeasuresTest {
   }
 
   @Test
-  void noErrorPassesUnderABoundOfZeroAndTheSmallestFails() {
+  void noErrorPassesUnderTheSmallestBoundAndTheSmallestErrorFails() {
     assertThat(passes(expected(0, 0), 0)).isTrue();
     assertThat(passes(expected(0, Double.NEGATIVE_INFINITY), -INF)).isTrue();
     assertThat(passes(expected(0, 0), Float.MIN_VALUE)).isFalse();
