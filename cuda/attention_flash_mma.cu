@@ -194,8 +194,7 @@ FORCE_INLINE int tame_own_values(unsigned char *const v_tile) {
   for_own_chunks<BLOCK_N, HEAD_DIM_V, THREADS>([&](int, int, const unsigned offset) {
     uint4 *const chunk = (uint4 *)(v_tile + offset);
     const uint4 x = *chunk;
-    const unsigned signs =
-        wild_signs(x.x) | wild_signs(x.y) | wild_signs(x.z) | wild_signs(x.w);
+    const unsigned signs = wild_signs(x.x) | wild_signs(x.y) | wild_signs(x.z) | wild_signs(x.w);
     if (signs & 0x80008000u) {
       *chunk = {x.x & ~wild_bits(x.x), x.y & ~wild_bits(x.y), x.z & ~wild_bits(x.z),
                 x.w & ~wild_bits(x.w)};
@@ -300,7 +299,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM)
     for (int x = 0; x < HEAD_DIM / 16; x++) {
 #pragma unroll
       for (int r = 0; r < M_BLOCKS; r++) {
-        load_block(q_blocks[Q_IN_REGISTERS ? x : 0][r], chunk_at<HEAD_DIM>(q_corner, 16 * r, 2 * x));
+        load_block(q_blocks[Q_IN_REGISTERS ? x : 0][r],
+                   chunk_at<HEAD_DIM>(q_corner, 16 * r, 2 * x));
       }
     }
   }
@@ -369,7 +369,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM)
 #pragma unroll
       for (int c = 0; c < HEAD_DIM_V / 8; c++) {
         *(unsigned *)(shared_memory + chunk_at<HEAD_DIM_V>(own_out, 16 * r + 8 * h, c)) =
-            to_storage_pair(rows.acc[r][c][2 * h] * l_inverse, rows.acc[r][c][2 * h + 1] * l_inverse);
+            to_storage_pair(rows.acc[r][c][2 * h] * l_inverse,
+                            rows.acc[r][c][2 * h + 1] * l_inverse);
       }
       if (lane % 4 == 2 * r + h) {
         m_own = rows.m_i[r][h];
@@ -391,7 +392,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM)
   for (int r = 0; r < WARP_M; r += 32 / panel) {
 #pragma unroll
     for (int c = 0; c < HEAD_DIM_V / 8; c += panel) {
-      const uint4 x = *(const uint4 *)(shared_memory + swizzled<HEAD_DIM_V>(out_row + r, out_chunk + c));
+      const uint4 x =
+          *(const uint4 *)(shared_memory + swizzled<HEAD_DIM_V>(out_row + r, out_chunk + c));
       if (row0 + (int)out_row + r < args.seqlen_q) *(uint4 *)(out_own + r * HEAD_DIM_V + c * 8) = x;
     }
   }

@@ -35,6 +35,7 @@ public final class CudaBackend extends KernelBackend<CudaDevice> {
   private final Options options;
   private final LiveObjects live = new LiveObjects();
   private final PtxLibrary library = PtxLibrary.ofThisMachine();
+  private final Optional<List<CudaDevice>> planned;
 
   /**
    * What tests choose otherwise.
@@ -58,8 +59,18 @@ public final class CudaBackend extends KernelBackend<CudaDevice> {
 
   /** A backend that tests have changed. */
   CudaBackend(Options options) {
+    this(options, Optional.empty());
+  }
+
+  /** A backend that plans for these devices, which need not be there, and can open none. */
+  CudaBackend(List<CudaDevice> devices) {
+    this(Options.DEFAULT, Optional.of(devices));
+  }
+
+  private CudaBackend(Options options, Optional<List<CudaDevice>> planned) {
     super(new KernelFiles("cuda", "cu", options.files));
     this.options = options;
+    this.planned = planned;
   }
 
   @Override
@@ -69,7 +80,8 @@ public final class CudaBackend extends KernelBackend<CudaDevice> {
 
   @Override
   protected Found<CudaDevice> discover() {
-    Discovery discovery = Discovery.run(id());
+    Discovery discovery =
+        planned.map(Discovery::of).orElseGet(() -> Discovery.run(id(), library::ways));
     return new Found<>(discovery.devices(), discovery.probe());
   }
 
@@ -126,9 +138,7 @@ public final class CudaBackend extends KernelBackend<CudaDevice> {
     }
     long blocks = 32L * device.limits().computeUnits();
     int threads = Math.toIntExact(blocks * PEAK_BLOCK);
-    SortedMap<String, Integer> macros = new TreeMap<>(Map.of("CHAINS", PEAK_CHAINS));
-    Recipe recipe =
-        Siblings.fmaPeak(files().name("fma_peak"), macros, blocks, PEAK_BLOCK, PEAK_ITERATIONS);
+    Recipe recipe = peakRecipe(blocks);
     double flops = 2.0 * PEAK_CHAINS * PEAK_ITERATIONS * threads;
     try (CudaSession session = new CudaSession(this, target(device))) {
       return OptionalDouble.of(
@@ -140,6 +150,12 @@ public final class CudaBackend extends KernelBackend<CudaDevice> {
                   session.prepare(
                       operation, Plan.of("fma_peak"), recipe, Map.of("y", (CudaTensor) sums))));
     }
+  }
+
+  /** What measures the peak rate of multiply-adds. */
+  Recipe peakRecipe(long blocks) {
+    SortedMap<String, Integer> macros = new TreeMap<>(Map.of("CHAINS", PEAK_CHAINS));
+    return Siblings.fmaPeak(files().name("fma_peak"), macros, blocks, PEAK_BLOCK, PEAK_ITERATIONS);
   }
 
   /** CUDA objects that sessions of this backend created and have not released yet. */

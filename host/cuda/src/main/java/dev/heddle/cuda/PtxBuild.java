@@ -51,8 +51,10 @@ public final class PtxBuild {
     CompilerSearch search = CompilerSearch.forNvcc();
     if (search.compiler().isEmpty()) {
       say(search.missing() + ": no PTX is shipped, and kernels are compiled when they are run");
+      build(folder, search.compiler(), List.of());
+    } else {
+      build(folder, search.compiler(), ShippedKernels.variants());
     }
-    build(folder, search.compiler(), ShippedKernels.variants());
   }
 
   /** Brings a folder up to date. */
