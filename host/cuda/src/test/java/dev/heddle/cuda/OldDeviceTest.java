@@ -26,13 +26,13 @@ class OldDeviceTest {
 
   @Test
   void anAmpereDeviceRunsEveryRung() throws Exception {
-    assertThat(rungs("8.0", Map.of()))
-        .contains("NVIDIA", "fp32 flash: runs", "fp16 flash_mma: runs", "bf16 flash_mma: runs");
+    assertThat(rungs("80", Map.of()))
+        .contains("fp32 flash: runs", "fp16 flash_mma: runs", "bf16 flash_mma: runs");
   }
 
   @Test
   void aTuringDeviceRunsWhatNeedsNoTensorCores() throws Exception {
-    assertThat(rungs("7.5", Map.of("PATH", "")))
+    assertThat(rungs("75", Map.of("PATH", "")))
         .contains("fp32 naive: runs", "fp32 staged: runs", "fp32 flash: runs")
         .anySatisfy(line ->
             assertThat(line)
@@ -42,12 +42,12 @@ class OldDeviceTest {
   }
 
   @Test
-  void aPascalDeviceNeedsACompilerThatStillKnowsIt() throws Exception {
-    assertThat(rungs("6.1", Map.of("PATH", "")))
+  void aVoltaDeviceNeedsACompilerThatStillKnowsIt() throws Exception {
+    assertThat(rungs("70", Map.of("PATH", "")))
         .anySatisfy(line ->
             assertThat(line)
                 .startsWith("fp32 flash: computeCapability: attention_flash.cu is shipped for 7.5")
-                .contains("PTX emulator (CPU) has 6.1")
+                .contains("PTX emulator (CPU) has 7.0")
                 .contains("no nvcc on the PATH"));
   }
 
