@@ -55,25 +55,21 @@ public final class PtxBuild {
     build(folder, search.compiler(), ShippedKernels.variants());
   }
 
-  /**
-   * Brings a folder up to date.
-   *
-   * @return number of texts that were compiled
-   */
-  static int build(
+  /** Brings a folder up to date. */
+  static void build(
       Path folder, Optional<KernelCompiler> compiler, Collection<KernelVariant> variants)
       throws IOException {
     if (compiler.isEmpty()) {
       keepOnly(folder, Set.of());
-      return 0;
+    } else {
+      new PtxBuild(folder, compiler.get()).build(variants);
     }
-    return new PtxBuild(folder, compiler.get()).build(variants);
   }
 
   /** One text to make. */
   private record Job(KernelVariant variant, ShippedPtx.Entry entry) {}
 
-  private int build(Collection<KernelVariant> variants) throws IOException {
+  private void build(Collection<KernelVariant> variants) throws IOException {
     long start = System.nanoTime();
     List<Job> jobs = variants.stream().flatMap(PtxBuild::jobs).distinct().toList();
     List<ShippedPtx.Entry> entries = jobs.stream().map(Job::entry).toList();
@@ -99,7 +95,6 @@ public final class PtxBuild {
     ShippedPtx index = new ShippedPtx(compiler.name(), entries);
     UserCache.write(
         folder.resolve(ShippedPtx.INDEX), index.json().getBytes(StandardCharsets.UTF_8));
-    return stale.size();
   }
 
   private static Stream<Job> jobs(KernelVariant variant) {
