@@ -23,6 +23,7 @@
 #ifndef HEDDLE_LOCAL_TILES_H
 #define HEDDLE_LOCAL_TILES_H
 
+#include "async_copy.h"
 #include "cuda_math.h"
 
 #define COLUMN(tx, c) (4 * (tx) + (c) / 4 * (4 * THREADS_N) + (c) % 4)
@@ -42,34 +43,45 @@ FORCE_INLINE int thread_y() {
   return thread / 2 % 2 + thread / (2 * THREADS_N) * 2;
 }
 
-// Copies tile_rows x tile_columns elements of a row-major matrix into `tile`, 0 where the matrix has
-// ended: only rows_left rows and columns_left columns of it remain. No barrier. Rows that start at
-// multiples of 16 bytes, and so hold a multiple of 4 elements, move 16 bytes at a time.
-FORCE_INLINE void load_tile(const int tile_rows, const int tile_columns, float *tile,
-                            const int tile_stride, const float *source, const size_t source_stride,
-                            const int rows_left, const int columns_left, const float factor) {
+// Neighbouring threads that copy neighbouring 16 bytes of a row: up to 128 bytes of it.
+#define COPY_LANES(columns) ((columns) > 16 ? 8 : (columns) > 8 ? 4 : 2)
+
+// Copies ROWS x COLUMNS elements of a row-major matrix into `tile`, 0 where the matrix has ended: only
+// rows_left rows and columns_left columns of it remain. wait_for_copies and a barrier come before the
+// first use. Rows that start at multiples of 16 bytes, and so hold a multiple of 4 elements, move 16
+// bytes at a time, without waiting: each thread keeps to its place in a pattern of rows and columns that
+// is laid over the tile again and again, so that the addresses of its copies differ by constants.
+template <int ROWS, int COLUMNS>
+FORCE_INLINE void load_tile(float *tile, const int tile_stride, const float *source,
+                            const size_t source_stride, const int rows_left,
+                            const int columns_left) {
   const int thread = thread_index();
   if (source_stride % 4 == 0) {
-#pragma unroll 4
-    for (int e = thread; e < tile_rows * (tile_columns / 4); e += THREADS_M * THREADS_N) {
-      const int row = e / (tile_columns / 4);
-      const int column = e % (tile_columns / 4) * 4;
-      const int inside = row < rows_left && column < columns_left;
-      float4 x = {0.0f, 0.0f, 0.0f, 0.0f};
-      if (inside) x = *(const float4 *)(source + (size_t)row * source_stride + column);
-      *(float4 *)(tile + row * tile_stride + column) = {x.x * factor, x.y * factor, x.z * factor,
-                                                        x.w * factor};
+    const int lanes = COPY_LANES(COLUMNS);
+    const int row = thread / lanes;
+    const int column = thread % lanes * 4;
+    tile += row * tile_stride + column;
+    source += row * source_stride + column;
+#pragma unroll
+    for (int y = 0; y < ROWS; y += THREADS_M * THREADS_N / lanes) {
+      if (ROWS % (THREADS_M * THREADS_N / lanes) != 0 && row + y >= ROWS) break;
+#pragma unroll
+      for (int x = 0; x < COLUMNS; x += 4 * lanes) {
+        if (COLUMNS % (4 * lanes) != 0 && column + x >= COLUMNS) break;
+        copy_async(tile + y * tile_stride + x, source + y * source_stride + x,
+                   row + y < rows_left && column + x < columns_left);
+      }
     }
   } else {
 #pragma unroll 4
-    for (int e = thread; e < tile_rows * tile_columns; e += THREADS_M * THREADS_N) {
-      const int row = e / tile_columns;
-      const int column = e % tile_columns;
+    for (int e = thread; e < ROWS * COLUMNS; e += THREADS_M * THREADS_N) {
+      const int row = e / COLUMNS;
+      const int column = e % COLUMNS;
       const int inside = row < rows_left && column < columns_left;
-      tile[row * tile_stride + column] =
-          inside ? source[(size_t)row * source_stride + column] * factor : 0.0f;
+      tile[row * tile_stride + column] = inside ? source[row * source_stride + column] : 0.0f;
     }
   }
+  commit_copies();
 }
 
 // acc[r][c] += sum_x a[ty + r * THREADS_M][x] * b[x][COLUMN(tx, c)] over x < DEPTH, with acc

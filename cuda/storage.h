@@ -54,6 +54,40 @@ FORCE_INLINE storage_t to_storage(const float x) {
 #endif
 }
 
+#if DTYPE != FP32 && __CUDA_ARCH__ >= 800
+// Two elements that are neighbours in memory share a register, the first in its low half.
+FORCE_INLINE unsigned to_storage_pair(const float x, const float y) {
+  unsigned pair;
+#if DTYPE == FP16
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(y), "f"(x));
+#else
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(y), "f"(x));
+#endif
+  return pair;
+}
+
+// x y + z of both neighbours, each rounded once.
+FORCE_INLINE unsigned fma_pair(const unsigned x, const unsigned y, const unsigned z) {
+  unsigned pair;
+#if DTYPE == FP16
+  asm("fma.rn.f16x2 %0, %1, %2, %3;" : "=r"(pair) : "r"(x), "r"(y), "r"(z));
+#else
+  asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(pair) : "r"(x), "r"(y), "r"(z));
+#endif
+  return pair;
+}
+
+// All ones where one of the two is infinite or NaN, else 0: exponents of ones carry into the sign bit.
+FORCE_INLINE unsigned wild_in_pair(const unsigned x) {
+#if DTYPE == FP16
+  const unsigned carry = (x & 0x7c007c00u) + 0x04000400u;
+#else
+  const unsigned carry = (x & 0x7f807f80u) + 0x00800080u;
+#endif
+  return (carry >> 15 & 0x00010001u) * 0xffffu;
+}
+#endif
+
 // The WIDE elements of 16 bytes.
 FORCE_INLINE void to_floats(const uint4 x, float *y) {
 #if DTYPE == FP32
