@@ -31,7 +31,8 @@
 #define KV_TILE (2 * BLOCK_N * LONGER_HEAD)  // bytes
 #define RESCALE_THRESHOLD 8.0f
 
-static_assert(SHARED_BYTES == Q_TILE + STAGES * KV_TILE, "SHARED_BYTES is not the sum of the tiles");
+static_assert(SHARED_BYTES == Q_TILE + STAGES * KV_TILE,
+              "SHARED_BYTES is not the sum of the tiles");
 
 FORCE_INLINE float reciprocal_approximate(const float x) {
   float y;
@@ -290,8 +291,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM)
   }
   __syncthreads();
 
-  const unsigned q_corner =
-      q_tile + warp_row * (2 * HEAD_DIM) + block_of_lane<HEAD_DIM>(lane);
+  const unsigned q_corner = q_tile + warp_row * (2 * HEAD_DIM) + block_of_lane<HEAD_DIM>(lane);
   query_fragments q_blocks;
   if (Q_IN_REGISTERS) {
 #pragma unroll
@@ -335,15 +335,16 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM)
       continue;
     }
     const int warp_last = min(warp_row0 + WARP_M, args.seqlen_q) - 1;
-    const int in_band = warp_row0 <= warp_last && key < END_KEY(args, warp_last) && key + BLOCK_N > FIRST_KEY(args, warp_row0);
+    const int in_band = warp_row0 <= warp_last && key < END_KEY(args, warp_last) &&
+                        key + BLOCK_N > FIRST_KEY(args, warp_row0);
     if (in_band) {
       multiply_queries(q_corner, q_blocks, k_corner, s);
       hide(args, warp_row0, key, s);
       raise_maximum(s, scale, rows);
     }
     wait_for_copies<STAGES - 2>();
-    const int wild = __syncthreads_or(
-        tame_own_values(shared_memory + Q_TILE + (step + 1) % STAGES * KV_TILE));
+    const int wild =
+        __syncthreads_or(tame_own_values(shared_memory + Q_TILE + (step + 1) % STAGES * KV_TILE));
     start_step(step + STAGES);
     if (in_band) {
       multiply_values(s, scale, v_corner, rows);
@@ -365,8 +366,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM)
       for (int c = 0; c < HEAD_DIM_V / 8; c++) {
         const unsigned offset =
             swizzled<HEAD_DIM_V>(warp_row + 16 * r + 8 * h + lane / 4, c) + lane % 4 * 4;
-        *(unsigned *)(shared_memory + offset) =
-            to_storage_pair(rows.acc[r][c][2 * h] * l_inverse, rows.acc[r][c][2 * h + 1] * l_inverse);
+        *(unsigned *)(shared_memory + offset) = to_storage_pair(
+            rows.acc[r][c][2 * h] * l_inverse, rows.acc[r][c][2 * h + 1] * l_inverse);
       }
       if (lane % 4 == 2 * r + h) {
         m_own = rows.m_i[r][h];
