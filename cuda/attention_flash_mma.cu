@@ -71,13 +71,13 @@ FORCE_INLINE void multiply_queries(const unsigned q_corner, query_fragments &q_b
     if (!Q_IN_REGISTERS) {
 #pragma unroll
       for (int r = 0; r < M_BLOCKS; r++) {
-        load_block(q_blocks[0][r], block_at<HEAD_DIM>(q_corner, 16 * r, x));
+        load_block(q_blocks[0][r], chunk_at<HEAD_DIM>(q_corner, 16 * r, 2 * x));
       }
     }
 #pragma unroll
     for (int c = 0; c < BLOCK_N / 16; c++) {
       unsigned k_block[4];
-      load_block(k_block, block_at<HEAD_DIM>(k_corner, 16 * c, x));
+      load_block(k_block, chunk_at<HEAD_DIM>(k_corner, 16 * c, 2 * x));
 #pragma unroll
       for (int r = 0; r < M_BLOCKS; r++) {
         const unsigned(&q_block)[4] = q_blocks[Q_IN_REGISTERS ? x : 0][r];
@@ -177,7 +177,7 @@ FORCE_INLINE void multiply_values(const score_tile &s, const float scale, const 
 #pragma unroll
     for (int c = 0; c < HEAD_DIM_V / 16; c++) {
       unsigned v_block[4];
-      load_block_transposed(v_block, block_at<HEAD_DIM_V>(v_corner, 16 * x, c));
+      load_block_transposed(v_block, chunk_at<HEAD_DIM_V>(v_corner, 16 * x, 2 * c));
 #pragma unroll
       for (int r = 0; r < M_BLOCKS; r++) {
         multiply_add(rows.acc[r][2 * c], p[r], v_block[0], v_block[1]);
@@ -194,9 +194,11 @@ FORCE_INLINE int tame_own_values(unsigned char *const v_tile) {
   for_own_chunks<BLOCK_N, HEAD_DIM_V, THREADS>([&](int, int, const unsigned offset) {
     uint4 *const chunk = (uint4 *)(v_tile + offset);
     const uint4 x = *chunk;
-    const uint4 w = {wild_in_pair(x.x), wild_in_pair(x.y), wild_in_pair(x.z), wild_in_pair(x.w)};
-    if (w.x | w.y | w.z | w.w) {
-      *chunk = {x.x & ~w.x, x.y & ~w.y, x.z & ~w.z, x.w & ~w.w};
+    const unsigned signs =
+        wild_signs(x.x) | wild_signs(x.y) | wild_signs(x.z) | wild_signs(x.w);
+    if (signs & 0x80008000u) {
+      *chunk = {x.x & ~wild_bits(x.x), x.y & ~wild_bits(x.y), x.z & ~wild_bits(x.z),
+                x.w & ~wild_bits(x.w)};
       wild = 1;
     }
   });
@@ -211,7 +213,7 @@ FORCE_INLINE void add_wild_values(const attention_args &args, const storage_t *c
 #pragma unroll
     for (int c = 0; c < HEAD_DIM_V / 8; c++) {
       const unsigned x = *(const unsigned *)(v + (size_t)j * HEAD_DIM_V + 8 * c + lane % 4 * 2);
-      const unsigned wild = x & wild_in_pair(x);
+      const unsigned wild = x & wild_bits(x);
       const float v0 = to_float((storage_t)wild);
       const float v1 = to_float((storage_t)(wild >> 16));
 #pragma unroll
@@ -298,7 +300,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM)
     for (int x = 0; x < HEAD_DIM / 16; x++) {
 #pragma unroll
       for (int r = 0; r < M_BLOCKS; r++) {
-        load_block(q_blocks[Q_IN_REGISTERS ? x : 0][r], block_at<HEAD_DIM>(q_corner, 16 * r, x));
+        load_block(q_blocks[Q_IN_REGISTERS ? x : 0][r], chunk_at<HEAD_DIM>(q_corner, 16 * r, 2 * x));
       }
     }
   }
@@ -335,8 +337,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM)
       continue;
     }
     const int warp_last = min(warp_row0 + WARP_M, args.seqlen_q) - 1;
-    const int in_band = warp_row0 <= warp_last && key < END_KEY(args, warp_last) &&
-                        key + BLOCK_N > FIRST_KEY(args, warp_row0);
+    const int in_band =
+        __any_sync(0xffffffffu, warp_row0 <= warp_last && key < END_KEY(args, warp_last) &&
+                                    key + BLOCK_N > FIRST_KEY(args, warp_row0));
     if (in_band) {
       multiply_queries(q_corner, q_blocks, k_corner, s);
       hide(args, warp_row0, key, s);
@@ -354,6 +357,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM)
 
   // ---- divide by the row sums
   float m_own = 0.0f, l_own = 0.0f;
+  const unsigned own_out = swizzled<HEAD_DIM_V>(warp_row + lane / 4, 0) + lane % 4 * 4;
 #pragma unroll
   for (int r = 0; r < M_BLOCKS; r++) {
 #pragma unroll
@@ -364,10 +368,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM)
       const float l_inverse = any_visible ? reciprocal_approximate(l) : 0.0f;
 #pragma unroll
       for (int c = 0; c < HEAD_DIM_V / 8; c++) {
-        const unsigned offset =
-            swizzled<HEAD_DIM_V>(warp_row + 16 * r + 8 * h + lane / 4, c) + lane % 4 * 4;
-        *(unsigned *)(shared_memory + offset) = to_storage_pair(
-            rows.acc[r][c][2 * h] * l_inverse, rows.acc[r][c][2 * h + 1] * l_inverse);
+        *(unsigned *)(shared_memory + chunk_at<HEAD_DIM_V>(own_out, 16 * r + 8 * h, c)) =
+            to_storage_pair(rows.acc[r][c][2 * h] * l_inverse, rows.acc[r][c][2 * h + 1] * l_inverse);
       }
       if (lane % 4 == 2 * r + h) {
         m_own = rows.m_i[r][h];
@@ -381,13 +383,16 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM)
     lse[q_row0 - row0 + own_row] = any_visible ? LOG_SUM_EXP(args, m_own, l_own) : -INFINITY;
   }
   __syncwarp();
+  const int panel = PANEL_CHUNKS(HEAD_DIM_V);
+  const unsigned out_row = warp_row + (unsigned)lane / panel;
+  const unsigned out_chunk = (unsigned)lane % panel;
+  storage_t *const out_own = out + (q_row0 + out_row) * HEAD_DIM_V + out_chunk * 8;
 #pragma unroll
-  for (int e = lane; e < WARP_M * HEAD_DIM_V / 8; e += 32) {
-    const int row = warp_row + e / (HEAD_DIM_V / 8);
-    const int chunk = e % (HEAD_DIM_V / 8);
-    if (row0 + row < args.seqlen_q) {
-      *(uint4 *)(out + (q_row0 + row) * HEAD_DIM_V + chunk * 8) =
-          *(const uint4 *)(shared_memory + swizzled<HEAD_DIM_V>(row, chunk));
+  for (int r = 0; r < WARP_M; r += 32 / panel) {
+#pragma unroll
+    for (int c = 0; c < HEAD_DIM_V / 8; c += panel) {
+      const uint4 x = *(const uint4 *)(shared_memory + swizzled<HEAD_DIM_V>(out_row + r, out_chunk + c));
+      if (row0 + (int)out_row + r < args.seqlen_q) *(uint4 *)(out_own + r * HEAD_DIM_V + c * 8) = x;
     }
   }
 }

@@ -162,12 +162,12 @@ extern "C" __global__ void __launch_bounds__(THREADS)
       unsigned x_blocks[WARP_M / 16][4];
 #pragma unroll
       for (int r = 0; r < WARP_M / 16; r++) {
-        load_block(x_blocks[r], block_at<BLOCK_K>(tiles + x_lane, 16 * r, k));
+        load_block(x_blocks[r], chunk_at<BLOCK_K>(tiles + x_lane, 16 * r, 2 * k));
       }
 #pragma unroll
       for (int c = 0; c < WARP_N / 16; c++) {
         unsigned weight_block[4];
-        load_block_transposed(weight_block, block_at<BLOCK_N>(tiles + weight_lane, 16 * k, c));
+        load_block_transposed(weight_block, chunk_at<BLOCK_N>(tiles + weight_lane, 16 * k, 2 * c));
 #pragma unroll
         for (int r = 0; r < WARP_M / 16; r++) {
           multiply_add(acc[r][2 * c], x_blocks[r], weight_block[0], weight_block[1]);

@@ -77,14 +77,19 @@ FORCE_INLINE unsigned fma_pair(const unsigned x, const unsigned y, const unsigne
   return pair;
 }
 
-// All ones where one of the two is infinite or NaN, else 0: exponents of ones carry into the sign bit.
-FORCE_INLINE unsigned wild_in_pair(const unsigned x) {
+// The sign bits are set of those of the two that are NaN or infinite: exponents of ones carry into
+// them. What the other bits are has no meaning.
+FORCE_INLINE unsigned wild_signs(const unsigned pair) {
 #if DTYPE == FP16
-  const unsigned carry = (x & 0x7c007c00u) + 0x04000400u;
+  return (pair & 0x7c007c00u) + 0x04000400u;
 #else
-  const unsigned carry = (x & 0x7f807f80u) + 0x00800080u;
+  return (pair & 0x7f807f80u) + 0x00800080u;
 #endif
-  return (carry >> 15 & 0x00010001u) * 0xffffu;
+}
+
+// All ones for those of the two that are NaN or infinite.
+FORCE_INLINE unsigned wild_bits(const unsigned pair) {
+  return (wild_signs(pair) >> 15 & 0x00010001u) * 0xffffu;
 }
 #endif
 

@@ -52,12 +52,13 @@ FORCE_INLINE unsigned block_of_lane_by_rows(const unsigned lane) {
   return swizzled<COLUMNS>(lane / 16 * 8 + lane % 8, lane / 8 % 2);
 }
 
-// The same for the block that starts at row `row`, a multiple of 16, and column 16 `step`: both
-// compile-time constants, `corner` being the address for the upper left one.
+// The address of the chunk `chunks` to the right of `first`, which is chunk 0 of its row or a lane's
+// place in the upper left block, and `rows` below it, a multiple of 8: compile-time constants, of
+// which an exclusive or and a constant offset remain.
 template <int COLUMNS>
-FORCE_INLINE unsigned block_at(const unsigned corner, const int row, const int step) {
-  const int steps = PANEL_CHUNKS(COLUMNS) / 2;  // of 2 chunks in a panel
-  return (corner ^ (step % steps * 32)) + step / steps * (32 * steps) + row * (2 * COLUMNS);
+FORCE_INLINE unsigned chunk_at(const unsigned first, const int rows, const int chunks) {
+  const int panel = PANEL_CHUNKS(COLUMNS);
+  return (first ^ (chunks % panel * 16)) + chunks / panel * (panel * 16) + rows * (2 * COLUMNS);
 }
 
 // ---- a tile is copied by THREADS threads, each the same chunks of it every time ------------------
