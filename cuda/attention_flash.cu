@@ -28,8 +28,15 @@
 // Shared memory, 4 bytes each: (BLOCK_M + BLOCK_N) Q_STRIDE + BLOCK_N V_STRIDE + BLOCK_M (BLOCK_N +
 //   THREADS_N), with Q_STRIDE = HEAD_DIM, or HEAD_DIM + 4 where HEAD_DIM / 4 is even, and V_STRIDE =
 //   HEAD_DIM_V rounded up to a multiple of 4 THREADS_N.
-// Registers: BLOCK_M / THREADS_M (V_STRIDE / THREADS_N + BLOCK_N / THREADS_N + 4) and some 60 more.
-// Numerics: fp32 throughout, fused multiply-adds, exp2 of scores in units of log2.
+// Registers: BLOCK_M / THREADS_M (V_STRIDE / THREADS_N + BLOCK_N / THREADS_N + 2) for acc, s, m_i and
+//   l_i, and operands: with 8 x 8 scores and 8 x 8 outputs a thread takes 254, so two blocks of 128
+//   threads share a multiprocessor.
+// Arithmetic, 8 x 8 and 8 x 8: one 16-byte shared read for 16 multiply-adds. Shared memory needs two
+//   passes for it, which other warps' multiply-adds cover: 4 warps' 64 reads take 128 cycles of the
+//   256 that their multiply-adds take where a multiprocessor does 128 in a cycle. Per score, beside
+//   HEAD_DIM + HEAD_DIM_V multiply-adds: a maximum, a multiply-add, an exp2, a shared write, a sum.
+// Numerics: fp32 throughout, fused multiply-adds, exp2 of scores in units of log2; weights below 2^-126
+//   of the row's largest are 0.
 // Limits: fp32 storage; HEAD_DIM and HEAD_DIM_V multiples of 4; tensors start at multiples of 16
 //   bytes; H_Q and B at most 65535; SEQLEN up to 2^29; registers and shared memory bound the head
 //   dimensions.
@@ -59,8 +66,9 @@
 #if HEAD_DIM % 4 != 0 || HEAD_DIM_V % 4 != 0
 #error "HEAD_DIM and HEAD_DIM_V must be multiples of 4: rows are read 16 bytes at a time"
 #endif
+// acc and s are registers: 144 of the 255 that a thread may have.
 #if BLOCK_M * (HEAD_DIM_V + BLOCK_N) > 144 * THREADS_M * THREADS_N
-#error "BLOCK_M (HEAD_DIM_V + BLOCK_N) must be at most 144 THREADS_M THREADS_N: acc, s"
+#error "BLOCK_M (HEAD_DIM_V + BLOCK_N) must be at most 144 THREADS_M THREADS_N"
 #endif
 
 #include "local_tiles.h"
@@ -100,6 +108,7 @@ FORCE_INLINE float row_sum(float x) {
 
 // ---- kernel --------------------------------------------------------------------------------------
 
+// The 1 in the bounds: a block a multiprocessor is enough. Left to itself ptxas aims at more, and spills.
 extern "C" __global__ void __launch_bounds__(THREADS_M *THREADS_N, 1)
     attention_flash(const float *__restrict__ q, const float *__restrict__ k,
                     const float *__restrict__ v, float *__restrict__ out, float *__restrict__ lse,

@@ -90,6 +90,7 @@ FORCE_INLINE void load_score_tiles(const float *q, const float *k, const int row
   load_tile<BLOCK_N, BLOCK_K>(k_tile, K_STRIDE, k + depth, HEAD_DIM, keys_left, HEAD_DIM - depth);
 }
 
+// The 1 in the bounds: a block a multiprocessor is enough. Left to itself ptxas aims at more, and spills.
 extern "C" __global__ void __launch_bounds__(THREADS_M *THREADS_N, 1)
     attention_scores_staged(const float *__restrict__ q, const float *__restrict__ k,
                             float *__restrict__ scores, const attention_args args) {
