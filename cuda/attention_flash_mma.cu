@@ -10,13 +10,32 @@
 #define WARPS 4  // {4,8} warps of a block, which share its query rows
 #endif
 #ifndef STAGES
-#define STAGES 3  // {2,3,4,6} tiles of keys or values in shared memory
+#define STAGES 3  // {2,3,4} tiles of keys or values in shared memory
 #endif
-#ifndef Q_IN_REGISTERS
-#define Q_IN_REGISTERS 0  // {0,1} whether the queries are read from shared memory once, or per tile
+#ifndef Q_REGISTERS
+#define Q_REGISTERS 32  // {0,16,32,48,64} registers of a lane that may hold the queries all along
 #endif
-#ifndef BLOCKS_PER_SM
-#define BLOCKS_PER_SM 2  // {1,2,3,4} blocks that have to fit the registers of a multiprocessor
+#ifndef WARPS_PER_SM
+#define WARPS_PER_SM 8  // {8,12,16} warps that have to fit the registers of a multiprocessor
+#endif
+
+#if __CUDA_ARCH__ < 800
+#error "attention_flash_mma needs compute capability 8.0: mma.sync.m16n8k16 and cp.async"
+#endif
+#if DTYPE != 1 && DTYPE != 2
+#error "attention_flash_mma takes fp16 (DTYPE 1) and bf16 (DTYPE 2)"
+#endif
+#if HEAD_DIM % 32 != 0 || HEAD_DIM_V % 32 != 0
+#error "HEAD_DIM and HEAD_DIM_V must be multiples of 32: tiles are swizzled in panels of 32 or 64"
+#endif
+#if BLOCK_M != 16 * WARPS && BLOCK_M != 32 * WARPS
+#error "BLOCK_M must be 16 or 32 times WARPS: a warp owns one or two blocks of 16 query rows"
+#endif
+#if BLOCK_M / WARPS * (HEAD_DIM_V + BLOCK_N) > 6144
+#error "BLOCK_M / WARPS * (HEAD_DIM_V + BLOCK_N) must be at most 6144: acc and s are in registers"
+#endif
+#if (HEAD_DIM % 64 != 0 || HEAD_DIM_V % 64 != 0) && BLOCK_N % (8 * WARPS) != 0
+#error "BLOCK_N must be a multiple of 8 * WARPS where a head dimension is no multiple of 64"
 #endif
 
 #include "cuda_math.h"
@@ -26,10 +45,12 @@
 #define THREADS (32 * WARPS)
 #define WARP_M (BLOCK_M / WARPS)  // query rows of a warp
 #define M_BLOCKS (WARP_M / 16)
+#define Q_IN_REGISTERS (WARP_M * HEAD_DIM / 64 <= Q_REGISTERS)
 #define LONGER_HEAD (HEAD_DIM > HEAD_DIM_V ? HEAD_DIM : HEAD_DIM_V)
 #define Q_TILE (2 * BLOCK_M * LONGER_HEAD)   // bytes
 #define KV_TILE (2 * BLOCK_N * LONGER_HEAD)  // bytes
 #define RESCALE_THRESHOLD 8.0f
+#define LOWEST_FLOAT -3.402823466e38f
 
 static_assert(SHARED_BYTES == Q_TILE + STAGES * KV_TILE,
               "SHARED_BYTES is not the sum of the tiles");
@@ -136,8 +157,7 @@ FORCE_INLINE void raise_maximum(const score_tile &s, const float scale, query_ro
     for (int r = 0; r < M_BLOCKS; r++) {
 #pragma unroll
       for (int h = 0; h < 2; h++) {
-        const float m_safe = m_new[r][h] == -INFINITY ? 0.0f : m_new[r][h];
-        const float alpha = exp2_approximate(rows.m_i[r][h] - m_safe);
+        const float alpha = exp2_approximate(rows.m_i[r][h] - m_new[r][h]);
         rows.m_i[r][h] = m_new[r][h];
         rows.l_i[r][h] *= alpha;
 #pragma unroll
@@ -157,9 +177,9 @@ FORCE_INLINE void take_weights(const score_tile &s, const int x, const float sca
 #pragma unroll
     for (int e = 0; e < 4; e++) {
       const int h = e % 2;
-      const float m_safe = rows.m_i[r][h] == -INFINITY ? 0.0f : rows.m_i[r][h];
-      const float p0 = exp2_approximate(fma(s[r][2 * x + e / 2][2 * h], scale, -m_safe));
-      const float p1 = exp2_approximate(fma(s[r][2 * x + e / 2][2 * h + 1], scale, -m_safe));
+      const float p0 = exp2_approximate(fma(s[r][2 * x + e / 2][2 * h], scale, -rows.m_i[r][h]));
+      const float p1 =
+          exp2_approximate(fma(s[r][2 * x + e / 2][2 * h + 1], scale, -rows.m_i[r][h]));
       rows.l_i[r][h] += p0 + p1;
       p[r][e] = to_storage_pair(p0, p1);
     }
@@ -194,8 +214,7 @@ FORCE_INLINE int tame_own_values(unsigned char *const v_tile) {
   for_own_chunks<BLOCK_N, HEAD_DIM_V, THREADS>([&](int, int, const unsigned offset) {
     uint4 *const chunk = (uint4 *)(v_tile + offset);
     const uint4 x = *chunk;
-    const unsigned signs =
-        wild_signs(x.x) | wild_signs(x.y) | wild_signs(x.z) | wild_signs(x.w);
+    const unsigned signs = wild_signs(x.x) | wild_signs(x.y) | wild_signs(x.z) | wild_signs(x.w);
     if (signs & 0x80008000u) {
       *chunk = {x.x & ~wild_bits(x.x), x.y & ~wild_bits(x.y), x.z & ~wild_bits(x.z),
                 x.w & ~wild_bits(x.w)};
@@ -231,7 +250,7 @@ FORCE_INLINE void add_wild_values(const attention_args &args, const storage_t *c
   }
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM)
+extern "C" __global__ void __launch_bounds__(THREADS, WARPS_PER_SM / WARPS)
     attention_flash_mma(const storage_t *__restrict__ q, const storage_t *__restrict__ k,
                         const storage_t *__restrict__ v, storage_t *__restrict__ out,
                         float *__restrict__ lse, const attention_args args) {
@@ -257,23 +276,29 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM)
   const int shared_end = END_KEY(args, row0);
   const int warp_row0 = row0 + warp_row;
 
+  const storage_t *k_own = own_chunk<HEAD_DIM>(k + (kv_row0 + tiles_begin) * HEAD_DIM, HEAD_DIM);
+  const storage_t *v_own =
+      own_chunk<HEAD_DIM_V>(v + (kv_row0 + tiles_begin) * HEAD_DIM_V, HEAD_DIM_V);
   const auto start_step = [&](const unsigned step) {
     const int key = tiles_begin + (int)(step / 2) * BLOCK_N;
     const unsigned tile = kv_tiles + step % STAGES * KV_TILE;
     if (key < tiles_end) {
       if (step % 2 == 0) {
-        load_tile_async<BLOCK_N, HEAD_DIM, THREADS>(tile, k + (kv_row0 + key) * HEAD_DIM, HEAD_DIM,
-                                                    args.seqlen_k - key, HEAD_DIM);
+        load_tile_async<BLOCK_N, HEAD_DIM, THREADS>(tile, k_own, HEAD_DIM, args.seqlen_k - key,
+                                                    HEAD_DIM);
+        k_own += BLOCK_N * HEAD_DIM;
       } else {
-        load_tile_async<BLOCK_N, HEAD_DIM_V, THREADS>(tile, v + (kv_row0 + key) * HEAD_DIM_V,
-                                                      HEAD_DIM_V, args.seqlen_k - key, HEAD_DIM_V);
+        load_tile_async<BLOCK_N, HEAD_DIM_V, THREADS>(tile, v_own, HEAD_DIM_V, args.seqlen_k - key,
+                                                      HEAD_DIM_V);
+        v_own += BLOCK_N * HEAD_DIM_V;
       }
     }
     commit_copies();
   };
 
-  load_tile_async<BLOCK_M, HEAD_DIM, THREADS>(q_tile, q + q_row0 * HEAD_DIM, HEAD_DIM,
-                                              args.seqlen_q - row0, HEAD_DIM);
+  load_tile_async<BLOCK_M, HEAD_DIM, THREADS>(q_tile,
+                                              own_chunk<HEAD_DIM>(q + q_row0 * HEAD_DIM, HEAD_DIM),
+                                              HEAD_DIM, args.seqlen_q - row0, HEAD_DIM);
 #pragma unroll
   for (unsigned step = 0; step < STAGES - 1; step++) start_step(step);
 
@@ -300,7 +325,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM)
     for (int x = 0; x < HEAD_DIM / 16; x++) {
 #pragma unroll
       for (int r = 0; r < M_BLOCKS; r++) {
-        load_block(q_blocks[Q_IN_REGISTERS ? x : 0][r], chunk_at<HEAD_DIM>(q_corner, 16 * r, 2 * x));
+        load_block(q_blocks[Q_IN_REGISTERS ? x : 0][r],
+                   chunk_at<HEAD_DIM>(q_corner, 16 * r, 2 * x));
       }
     }
   }
@@ -308,7 +334,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM)
   query_rows rows;
 #pragma unroll
   for (int r = 0; r < M_BLOCKS; r++) {
-    rows.m_i[r][0] = rows.m_i[r][1] = -INFINITY;
+    rows.m_i[r][0] = rows.m_i[r][1] = LOWEST_FLOAT;
     rows.l_i[r][0] = rows.l_i[r][1] = 0.0f;
 #pragma unroll
     for (int c = 0; c < HEAD_DIM_V / 8; c++) {
@@ -369,7 +395,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM)
 #pragma unroll
       for (int c = 0; c < HEAD_DIM_V / 8; c++) {
         *(unsigned *)(shared_memory + chunk_at<HEAD_DIM_V>(own_out, 16 * r + 8 * h, c)) =
-            to_storage_pair(rows.acc[r][c][2 * h] * l_inverse, rows.acc[r][c][2 * h + 1] * l_inverse);
+            to_storage_pair(rows.acc[r][c][2 * h] * l_inverse,
+                            rows.acc[r][c][2 * h + 1] * l_inverse);
       }
       if (lane % 4 == 2 * r + h) {
         m_own = rows.m_i[r][h];
@@ -391,7 +418,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM)
   for (int r = 0; r < WARP_M; r += 32 / panel) {
 #pragma unroll
     for (int c = 0; c < HEAD_DIM_V / 8; c += panel) {
-      const uint4 x = *(const uint4 *)(shared_memory + swizzled<HEAD_DIM_V>(out_row + r, out_chunk + c));
+      const uint4 x =
+          *(const uint4 *)(shared_memory + swizzled<HEAD_DIM_V>(out_row + r, out_chunk + c));
       if (row0 + (int)out_row + r < args.seqlen_q) *(uint4 *)(out_own + r * HEAD_DIM_V + c * 8) = x;
     }
   }

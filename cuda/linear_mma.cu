@@ -86,8 +86,9 @@ template <int TILE_ROWS, int TILE_COLUMNS>
 FORCE_INLINE void load_tile(unsigned char *tile, const storage_t *source, const int source_stride,
                             const int rows_left, const int columns_left) {
   if (source_stride % 8 == 0) {
-    load_tile_async<TILE_ROWS, TILE_COLUMNS, THREADS>(shared_address(tile), source, source_stride,
-                                                      rows_left, columns_left);
+    load_tile_async<TILE_ROWS, TILE_COLUMNS, THREADS>(
+        shared_address(tile), own_chunk<TILE_COLUMNS>(source, source_stride), source_stride,
+        rows_left, columns_left);
   } else {
     const int row = own_row<TILE_COLUMNS>();
     const int column = own_column<TILE_COLUMNS>();

@@ -73,6 +73,12 @@ FORCE_INLINE int own_column() {
   return (int)threadIdx.x % PANEL_CHUNKS(COLUMNS) * 8;
 }
 
+// This thread's first chunk in a row-major matrix, of which the tile is the upper left corner.
+template <int COLUMNS>
+FORCE_INLINE const storage_t *own_chunk(const storage_t *source, const size_t source_stride) {
+  return source + own_row<COLUMNS>() * source_stride + own_column<COLUMNS>();
+}
+
 // Calls visit(r, c, offset) for the chunks of this thread, which are those at row own_row + r and
 // column own_column + c: r and c are compile-time constants, the offset in the tile is in bytes.
 template <int ROWS, int COLUMNS, int THREADS, typename Visit>
@@ -89,24 +95,23 @@ FORCE_INLINE void for_own_chunks(const Visit &visit) {
   }
 }
 
-// Starts the copies of a tile from a row-major matrix that begins at a multiple of 16 bytes, and whose
-// stride is a multiple of 8 elements; 0 where the matrix has ended: only rows_left rows and
-// columns_left columns of it, a multiple of 8, remain.
+// Starts the copies of a tile from a row-major matrix, whose chunk for this thread's first is at
+// `own`, and whose stride is a multiple of 8 elements. Where the matrix has ended there are zeros: only
+// rows_left rows and columns_left columns of it, a multiple of 8, remain.
 template <int ROWS, int COLUMNS, int THREADS>
-FORCE_INLINE void load_tile_async(const unsigned tile, const storage_t *source,
+FORCE_INLINE void load_tile_async(const unsigned tile, const storage_t *own,
                                   const size_t source_stride, const int rows_left,
                                   const int columns_left) {
-  const int row = own_row<COLUMNS>();
-  const int column = own_column<COLUMNS>();
-  const storage_t *const own = source + row * source_stride + column;
   if (rows_left >= ROWS && columns_left >= COLUMNS) {
     for_own_chunks<ROWS, COLUMNS, THREADS>([=](const int r, const int c, const unsigned offset) {
       copy_async(tile + offset, own + r * source_stride + c);
     });
   } else {
+    const int own_rows_left = rows_left - own_row<COLUMNS>();
+    const int own_columns_left = columns_left - own_column<COLUMNS>();
     for_own_chunks<ROWS, COLUMNS, THREADS>([=](const int r, const int c, const unsigned offset) {
-      const int inside = row + r < rows_left && column + c < columns_left;
-      copy_async(tile + offset, inside ? own + r * source_stride + c : source, inside);
+      copy_async(tile + offset, own + r * source_stride + c,
+                 r < own_rows_left && c < own_columns_left);
     });
   }
 }

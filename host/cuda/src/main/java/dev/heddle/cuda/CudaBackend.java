@@ -21,7 +21,9 @@ import java.util.Set;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.function.Function;
+import java.util.function.Supplier;
 import java.util.function.UnaryOperator;
+import org.jspecify.annotations.Nullable;
 
 /** Every NVIDIA GPU of this machine, driven by hand-written kernels through JCuda. */
 public final class CudaBackend extends KernelBackend<CudaDevice> {
@@ -34,21 +36,42 @@ public final class CudaBackend extends KernelBackend<CudaDevice> {
 
   private final Options options;
   private final LiveObjects live = new LiveObjects();
-  private final PtxLibrary library = PtxLibrary.ofThisMachine();
+  private @Nullable PtxLibrary library;
 
   /**
-   * What tests choose otherwise.
+   * What the build and tests choose otherwise.
    *
    * @param files text of a kernel file or header by its name
+   * @param library where PTX comes from; asked for when the first kernel is
    * @param ptx what becomes of a kernel's PTX before it is loaded
    * @param guardBands whether tensors lie between guard bands; empty: everywhere but on the
    *     emulator
    */
   record Options(
-      Function<String, String> files, UnaryOperator<Ptx> ptx, Optional<Boolean> guardBands) {
+      Function<String, String> files,
+      Supplier<PtxLibrary> library,
+      UnaryOperator<Ptx> ptx,
+      Optional<Boolean> guardBands) {
     /** As users have it. */
     static final Options DEFAULT =
-        new Options(RESOURCES, UnaryOperator.identity(), Optional.empty());
+        new Options(
+            RESOURCES, PtxLibrary::ofThisMachine, UnaryOperator.identity(), Optional.empty());
+
+    Options withFiles(Function<String, String> other) {
+      return new Options(other, library, ptx, guardBands);
+    }
+
+    Options withLibrary(Supplier<PtxLibrary> other) {
+      return new Options(files, other, ptx, guardBands);
+    }
+
+    Options withPtx(UnaryOperator<Ptx> other) {
+      return new Options(files, library, other, guardBands);
+    }
+
+    Options withGuardBands() {
+      return new Options(files, library, ptx, Optional.of(true));
+    }
   }
 
   /** Created by the service loader. */
@@ -56,7 +79,7 @@ public final class CudaBackend extends KernelBackend<CudaDevice> {
     this(Options.DEFAULT);
   }
 
-  /** A backend that tests have changed. */
+  /** A backend with other options. */
   CudaBackend(Options options) {
     super(new KernelFiles("cuda", "cu", options.files));
     this.options = options;
@@ -69,7 +92,7 @@ public final class CudaBackend extends KernelBackend<CudaDevice> {
 
   @Override
   protected Found<CudaDevice> discover() {
-    Discovery discovery = Discovery.run(id());
+    Discovery discovery = Discovery.run(id(), () -> library().ways());
     return new Found<>(discovery.devices(), discovery.probe());
   }
 
@@ -96,7 +119,7 @@ public final class CudaBackend extends KernelBackend<CudaDevice> {
     return macros;
   }
 
-  /** Those of the architecture, of its generation, and of CUDA devices in general. */
+  /** The architecture, and CUDA devices in general. */
   @Override
   protected List<String> families(CudaDevice target) {
     return List.of("sm_" + target.architecture(), "cuda");
@@ -111,7 +134,7 @@ public final class CudaBackend extends KernelBackend<CudaDevice> {
   @Override
   protected Optional<Refusal> refusal(CudaDevice target, Operation operation, Recipe recipe) {
     return Limits.refusal(target.device(), operation, recipe, guardBytes(target))
-        .or(() -> library.refusal(target, variant(recipe)));
+        .or(() -> library().refusal(target, variant(recipe)));
   }
 
   @Override
@@ -126,9 +149,7 @@ public final class CudaBackend extends KernelBackend<CudaDevice> {
     }
     long blocks = 32L * device.limits().computeUnits();
     int threads = Math.toIntExact(blocks * PEAK_BLOCK);
-    SortedMap<String, Integer> macros = new TreeMap<>(Map.of("CHAINS", PEAK_CHAINS));
-    Recipe recipe =
-        Siblings.fmaPeak(files().name("fma_peak"), macros, blocks, PEAK_BLOCK, PEAK_ITERATIONS);
+    Recipe recipe = peak(blocks);
     double flops = 2.0 * PEAK_CHAINS * PEAK_ITERATIONS * threads;
     try (CudaSession session = new CudaSession(this, target(device))) {
       return OptionalDouble.of(
@@ -142,6 +163,46 @@ public final class CudaBackend extends KernelBackend<CudaDevice> {
     }
   }
 
+  private Recipe peak(long blocks) {
+    SortedMap<String, Integer> macros = new TreeMap<>(Map.of("CHAINS", PEAK_CHAINS));
+    return Siblings.fmaPeak(files().name("fma_peak"), macros, blocks, PEAK_BLOCK, PEAK_ITERATIONS);
+  }
+
+  /** What is compiled to measure a device's peak. */
+  KernelVariant peakVariant() {
+    return variant(peak(1));
+  }
+
+  /** Whether a rung runs an operation on a device, present or not. */
+  boolean runs(CudaDevice target, Operation operation, String algorithm) {
+    return refusal(target, operation, plan(target, operation, algorithm)).isEmpty();
+  }
+
+  /** What is compiled for an operation on a device, present or not. */
+  KernelVariant variant(CudaDevice target, Operation operation, String algorithm) {
+    return variant(recipe(operation, plan(target, operation, algorithm)));
+  }
+
+  /** What is compiled for a recipe. */
+  KernelVariant variant(Recipe recipe) {
+    KernelSource source = files().source(recipe.file());
+    SortedMap<String, Integer> macros = new TreeMap<>(recipe.macros());
+    macros.putAll(ArgumentStruct.sizes(source));
+    return new KernelVariant(source, macros);
+  }
+
+  /** The PTX of a variant for a device. */
+  Ptx ptx(CudaDevice target, KernelVariant variant) {
+    return options.ptx.apply(library().ptx(target, variant));
+  }
+
+  private synchronized PtxLibrary library() {
+    if (library == null) {
+      library = options.library.get();
+    }
+    return library;
+  }
+
   /** CUDA objects that sessions of this backend created and have not released yet. */
   LiveObjects liveObjects() {
     return live;
@@ -150,22 +211,5 @@ public final class CudaBackend extends KernelBackend<CudaDevice> {
   /** Bytes of each guard band on that device. */
   int guardBytes(CudaDevice target) {
     return options.guardBands.orElse(!target.device().emulated()) ? CudaTensor.GUARD_BYTES : 0;
-  }
-
-  /** What is compiled for a recipe. */
-  KernelVariant variant(Recipe recipe) {
-    return variant(files().source(recipe.file()), recipe);
-  }
-
-  /** What is compiled for a recipe of a kernel file. */
-  static KernelVariant variant(KernelSource source, Recipe recipe) {
-    SortedMap<String, Integer> macros = new TreeMap<>(recipe.macros());
-    macros.putAll(ArgumentStruct.sizes(source));
-    return new KernelVariant(source, macros);
-  }
-
-  /** The PTX of a variant for a device. */
-  Ptx ptx(CudaDevice target, KernelVariant variant) {
-    return options.ptx.apply(library.ptx(target, variant));
   }
 }

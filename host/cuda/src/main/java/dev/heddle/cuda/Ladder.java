@@ -205,7 +205,7 @@ final class Ladder {
       return recipe;
     }
     long transposedBytes =
-        4
+        8
             * (value(tunables, "BLOCK_M") + value(tunables, "BLOCK_N"))
             * oddStride(value(tunables, "BLOCK_K"));
     long softmaxBytes = 4L * value(tunables, "SOFTMAX_THREADS");
@@ -217,7 +217,10 @@ final class Ladder {
 
   private static Recipe linearMma(
       String file, LinearProblem linear, SortedMap<String, Integer> tunables) {
-    return Siblings.linear(file, "linear_mma", linear, tunables, warps(tunables));
+    long rows = value(tunables, "BLOCK_M") + (long) value(tunables, "BLOCK_N");
+    return shared(
+        Siblings.linear(file, "linear_mma", linear, tunables, warps(tunables)),
+        2 * rows * value(tunables, "BLOCK_K") * value(tunables, "STAGES"));
   }
 
   // ---- heads
@@ -248,10 +251,10 @@ final class Ladder {
         .withMemory(bytes, 0);
   }
 
-  /** A tile of rows and a tile of columns, {@code BLOCK_K} deep. */
+  /** Two pairs of a tile of rows and a tile of columns, {@code BLOCK_K} deep. */
   private static long tilesBytes(SortedMap<String, Integer> tunables) {
     int blockK = value(tunables, "BLOCK_K");
-    return 4
+    return 8
         * (value(tunables, "BLOCK_M") * oddStride(blockK)
             + (long) blockK * value(tunables, "BLOCK_N"));
   }

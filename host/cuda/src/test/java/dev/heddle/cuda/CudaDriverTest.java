@@ -200,9 +200,7 @@ class CudaDriverTest {
       CUfunction function = driver.function(module, "scale");
       List<Pointer> arguments =
           List.of(
-              Pointer.to(memory),
-              Pointer.to(new float[] {factor}),
-              Pointer.to(new int[] {stride}));
+              Pointer.to(memory), Pointer.to(new float[] {factor}), Pointer.to(new int[] {stride}));
       driver.launch(function, List.of(1, 1, 1), List.of(COUNT, 1, 1), 0, stream, arguments);
       driver.copyFromDevice(host, memory, BYTES, stream);
       driver.synchronize(stream);
