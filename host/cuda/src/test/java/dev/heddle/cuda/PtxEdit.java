@@ -28,7 +28,10 @@ import java.util.regex.Pattern;
  */
 record PtxEdit(
     String kernel, String source, String instruction, String replacement, Choice choice) {
-  private static final Pattern FILE = Pattern.compile("(?m)^\\s*\\.file\\s+(\\d+)\\s+\"([^\"]+)\"");
+  /** Heddle's own files: the compiler's headers are in the table as well. */
+  private static final Pattern FILE =
+      Pattern.compile("(?m)^\\s*\\.file\\s+(\\d+)\\s+\"([^\"]+\\.(?:cu|h))\"");
+
   private static final Pattern LOCATION = Pattern.compile("\\.loc (\\d+) (\\d+) \\d+");
 
   /** Which of the places are changed. */
