@@ -11,9 +11,7 @@
 #define INFINITY __int_as_float(0x7f800000)
 #endif
 
-FORCE_INLINE float sign(const float x) {
-  return x > 0.0f ? 1.0f : x < 0.0f ? -1.0f : 0.0f;
-}
+FORCE_INLINE float sign(const float x) { return x > 0.0f ? 1.0f : x < 0.0f ? -1.0f : 0.0f; }
 
 // 2^x by the one instruction that the special function unit has for it: relative error below 2^-22,
 // 2^0 and 2^-inf exact, 0 below 2^-126. exp2 spends three more on results below that.
