@@ -4,6 +4,7 @@ import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionShape;
 import dev.heddle.core.AttentionStage;
 import dev.heddle.core.BandMask;
+import dev.heddle.core.DType;
 import dev.heddle.lab.Comparison;
 import dev.heddle.lab.ComparisonJson;
 import dev.heddle.lab.Installation;
@@ -16,6 +17,7 @@ import dev.heddle.reference.Verdict;
 import java.io.PrintWriter;
 import java.nio.ByteBuffer;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Objects;
@@ -42,6 +44,7 @@ import picocli.CommandLine.Option;
     footer = {
       "  heddle compare --text \"Warp and weft.\" --layer 3",
       "  heddle compare --shape 1,4,4,2048,2048,64,64 --causal",
+      "  heddle compare --shape 1,4,4,2048,2048,64,64 --dtype fp16",
       "  heddle compare --shape 1,4,4,1024,1024,64,64 --stage softmax",
       "  heddle compare --shape 2,8,2,1,4096,128,128 --backend vector --algorithm flash",
       "  heddle compare --shape 1,4,4,512,512,64,64 --window 128,0,bottom-right --json out.json"
@@ -85,6 +88,7 @@ final class CompareCommand implements Callable<Integer> {
   private @Nullable Long seed;
 
   @Mixin private MaskOptions mask = new MaskOptions();
+  @Mixin private DtypeOption type = new DtypeOption();
   @Mixin private DeviceOptions devices = new DeviceOptions();
 
   @Option(
@@ -126,19 +130,21 @@ final class CompareCommand implements Callable<Integer> {
   }
 
   private Workload workload(BandMask band) {
+    DType dtype = type.dtype().orElse(DType.FP32);
     if (shape == null) {
       if (seed != null || stage != null) {
         throw new IllegalArgumentException(
             (seed != null ? "--seed" : "--stage") + " goes with --shape: the model is run whole");
       }
-      return Workload.miniLm(text == null ? SENTENCE : text, layer == null ? 0 : layer, band);
+      return Workload.miniLm(
+          text == null ? SENTENCE : text, layer == null ? 0 : layer, band, dtype);
     }
     if (text != null || layer != null) {
       throw new IllegalArgumentException(
           "--shape excludes --text and --layer: it is random numbers instead of the model");
     }
     AttentionShape sizes = Numbers.shape(shape);
-    AttentionProblem problem = AttentionProblem.of(sizes).withMask(band);
+    AttentionProblem problem = AttentionProblem.of(sizes).withMask(band).withDtype(dtype);
     long start = seed == null ? 0 : seed;
     return stage == null
         ? Workload.random(problem, start)
@@ -182,7 +188,7 @@ final class CompareCommand implements Callable<Integer> {
           trial.verdict().label(),
           worst.map(w -> format("%.2e", w.measures().maxAbs())).orElse("-"),
           worst.map(w -> format("%.2f", w.errorRatio())).orElse("-"),
-          trial.measurement().map(Measurement::medianNs).map(Text::time).orElse("-"),
+          time(trial),
           rate(comparison.flopsPerSecond(trial)),
           optional("%.0f%%", comparison.peakShare(trial), 100));
     }
@@ -203,14 +209,30 @@ final class CompareCommand implements Callable<Integer> {
                       + reason));
     }
     comparison.missing().forEach((id, missing) -> out.println(Text.missing(id, missing)));
+    if (comparison.trials().stream().anyMatch(trial -> trial.measurement().isPresent())) {
+      out.println("time: median, submission to completion, transfers apart" + peaks(comparison));
+    }
+  }
+
+  /** What the shares are of. */
+  private static String peaks(Comparison comparison) {
+    List<String> peaks = new ArrayList<>();
     comparison
         .hostPeakFlops()
-        .ifPresent(peak ->
-            out.println(
-                format(
-                    "time: median, submission to completion, transfers apart; peak: %.0f"
-                        + " GFLOP/s fp32 FMA measured on the host's cores in this run",
-                    peak * 1e-9)));
+        .ifPresent(peak -> peaks.add(format("%.0f GFLOP/s", peak * 1e-9) + " on the host's cores"));
+    comparison
+        .ownPeakFlops()
+        .forEach((id, peak) -> peaks.add(format("%.0f GFLOP/s", peak * 1e-9) + " on " + id));
+    if (peaks.isEmpty()) {
+      return "";
+    }
+    return "; peak: fp32 FMA measured in this run, " + String.join(", ", peaks);
+  }
+
+  /** The median; for what passed on an emulator, whose time says nothing, that it is one. */
+  private static String time(Trial trial) {
+    String untimed = trial.passed() && trial.device().emulated() ? "emulated" : "-";
+    return trial.measurement().map(Measurement::medianNs).map(Text::time).orElse(untimed);
   }
 
   /** GFLOP/s with three digits or the whole part. */

@@ -53,7 +53,7 @@ public record AttentionProblem(
     return new AttentionProblem(shape, dtype, other, mask, lse);
   }
 
-  /** The same problem in another storage type. */
+  @Override
   public AttentionProblem withDtype(DType other) {
     return new AttentionProblem(shape, other, softmaxScale, mask, lse);
   }

@@ -37,6 +37,9 @@ public interface Session extends AutoCloseable {
    */
   Timing run(List<Prepared> operations);
 
+  /** What was copied between host and device since the session was opened. */
+  Transfers transfers();
+
   /** Tensors and prepared operations that were handed out and not closed yet. */
   int liveResources();
 

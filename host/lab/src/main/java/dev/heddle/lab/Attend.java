@@ -52,10 +52,15 @@ public final class Attend {
     Choice choice = choices.size() == 1 ? choices.getFirst() : fastest(choices, problem);
     progress.accept("attention by " + choice + "; computing the reference in double precision");
     Expectation expectation = Expectation.of(workload.chain(), workload.inputs());
-    if (expectation.overflows()) {
-      throw new IllegalArgumentException(
-          "with these values attention overflows fp32: a plain evaluation gives no finite result");
-    }
+    expectation
+        .overflowing()
+        .ifPresent(tensor -> {
+          throw new IllegalArgumentException(
+              "with these values attention overflows "
+                  + tensor.dtype().label()
+                  + ": a plain evaluation gives no finite "
+                  + tensor.name());
+        });
     return choice.trial(workload, expectation, new Verifier(policy), Trial.Purpose.RESULT);
   }
 

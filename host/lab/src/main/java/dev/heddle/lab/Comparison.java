@@ -20,7 +20,9 @@ import java.util.function.Consumer;
  * @param workload what ran
  * @param policy the rule that judged
  * @param sampled whether the oracle computed a sample of the rows only
- * @param hostPeakFlops measured FMA peak of the host's cores, flop/s; empty where none was measured
+ * @param hostPeakFlops measured fp32 FMA peak of the host's cores, flop/s; empty where none was
+ *     measured, as for a workload in another type
+ * @param ownPeakFlops such peaks of the devices with cores of their own, by their id
  * @param trials one for each device and algorithm
  * @param missing backends that are unavailable, with what they said
  */
@@ -29,11 +31,13 @@ public record Comparison(
     TolerancePolicy policy,
     boolean sampled,
     OptionalDouble hostPeakFlops,
+    Map<String, Double> ownPeakFlops,
     List<Trial> trials,
     Map<String, Probe.Unavailable> missing) {
 
   /** Freezes the collections. */
   public Comparison {
+    ownPeakFlops = Map.copyOf(ownPeakFlops);
     trials = List.copyOf(trials);
     missing = java.util.Collections.unmodifiableMap(new LinkedHashMap<>(missing));
   }
@@ -68,12 +72,18 @@ public record Comparison(
     Map<String, Probe.Unavailable> missing = missing(installation, selection);
     if (plans.stream().allMatch(plan -> plan.refused.isPresent())) {
       List<Trial> refused = plans.stream().flatMap(plan -> plan.refused.stream()).toList();
-      return new Comparison(workload, policy, false, OptionalDouble.empty(), refused, missing);
+      return new Comparison(
+          workload, policy, false, OptionalDouble.empty(), Map.of(), refused, missing);
     }
+    // The peak is that of fp32 multiply-adds: no ceiling for units of another type.
+    boolean peaks = workload.isFp32();
     progress.accept("computing the reference in double precision");
     Expectation expectation = Expectation.of(workload.chain(), workload.inputs());
-    progress.accept("measuring the processor's peak");
-    OptionalDouble peakBefore = installation.hostPeakFlops();
+    OptionalDouble peakBefore = OptionalDouble.empty();
+    if (peaks) {
+      progress.accept("measuring the processor's peak");
+      peakBefore = installation.hostPeakFlops();
+    }
     Verifier verifier = new Verifier(policy);
     List<Trial> trials = new ArrayList<>();
     for (Planned plan : plans) {
@@ -84,18 +94,27 @@ public record Comparison(
               : Trial.run(
                   plan.candidate, workload, plan.rung, expectation, verifier, Trial.Purpose.TIME));
     }
-    progress.accept("measuring the processor's peak again");
-    OptionalDouble peakAfter = installation.hostPeakFlops();
+    Map<String, Double> ownPeaks = new LinkedHashMap<>();
+    if (peaks) {
+      progress.accept("measuring the processor's peak again");
+      OptionalDouble peakAfter = installation.hostPeakFlops();
+      // A peak is a ceiling: what disturbed one of the two measurements does not count.
+      if (peakBefore.isPresent() && peakAfter.isPresent()) {
+        peakBefore = OptionalDouble.of(Math.max(peakBefore.getAsDouble(), peakAfter.getAsDouble()));
+      }
+      for (Planned plan : plans) {
+        Installation.Candidate candidate = plan.candidate;
+        if (plan.refused.isEmpty() && !candidate.isHost()) {
+          String id = candidate.device().id();
+          if (!ownPeaks.containsKey(id)) {
+            progress.accept("measuring the peak of " + id);
+            candidate.peakFlops().ifPresent(peak -> ownPeaks.put(id, peak));
+          }
+        }
+      }
+    }
     return new Comparison(
-        workload,
-        policy,
-        expectation.sampled(),
-        // A peak is a ceiling: what disturbed one of the two measurements does not count.
-        peakBefore.isPresent() && peakAfter.isPresent()
-            ? OptionalDouble.of(Math.max(peakBefore.getAsDouble(), peakAfter.getAsDouble()))
-            : peakBefore,
-        trials,
-        missing);
+        workload, policy, expectation.sampled(), peakBefore, ownPeaks, trials, missing);
   }
 
   /**
@@ -110,12 +129,28 @@ public record Comparison(
         : OptionalDouble.empty();
   }
 
-  /** Share of the measured FMA peak; empty for devices other than the host's cores. */
+  /**
+   * The measured fp32 FMA peak of the cores that a trial ran on, flop/s; empty where none was
+   * measured, and for what other units than those may have computed.
+   */
+  public OptionalDouble peakFlops(Trial trial) {
+    Device device = trial.device();
+    if (device.emulated() || !workload.isFp32()) {
+      return OptionalDouble.empty();
+    }
+    if (device.kind() == Device.Kind.CPU) {
+      return hostPeakFlops;
+    }
+    Double own = ownPeakFlops.get(device.id());
+    return own == null ? OptionalDouble.empty() : OptionalDouble.of(own);
+  }
+
+  /** Share of {@link #peakFlops} that a trial reached; empty when it was not timed. */
   public OptionalDouble peakShare(Trial trial) {
     OptionalDouble rate = flopsPerSecond(trial);
-    boolean hostCores = trial.device().kind() == Device.Kind.CPU && !trial.device().emulated();
-    return rate.isPresent() && hostPeakFlops.isPresent() && hostCores
-        ? OptionalDouble.of(rate.getAsDouble() / hostPeakFlops.getAsDouble())
+    OptionalDouble peak = peakFlops(trial);
+    return rate.isPresent() && peak.isPresent()
+        ? OptionalDouble.of(rate.getAsDouble() / peak.getAsDouble())
         : OptionalDouble.empty();
   }
 

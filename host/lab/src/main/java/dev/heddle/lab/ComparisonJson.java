@@ -25,6 +25,7 @@ public final class ComparisonJson {
     ObjectNode root = NODES.objectNode();
     root.put("workload", comparison.workload().description());
     comparison.workload().note().ifPresent(note -> root.put("note", note));
+    root.put("dtype", comparison.workload().focus().dtype().label());
     root.put("flops", comparison.workload().chain().flops());
     root.put("policy", comparison.policy().name());
     root.put("bound", comparison.policy().derivation());
@@ -71,6 +72,7 @@ public final class ComparisonJson {
     Optional<Measurement> time = trial.measurement();
     number(node, "medianNs", time.map(m -> (double) m.medianNs()));
     number(node, "gflops", boxed(comparison.flopsPerSecond(trial)).map(rate -> rate * 1e-9));
+    number(node, "peakGflops", boxed(comparison.peakFlops(trial)).map(peak -> peak * 1e-9));
     number(node, "peakShare", boxed(comparison.peakShare(trial)));
     number(node, "minNs", time.map(m -> (double) m.minNs()));
     number(node, "maxNs", time.map(m -> (double) m.maxNs()));
@@ -81,6 +83,10 @@ public final class ComparisonJson {
             .map(m -> (double) m.deviceMedianNs().getAsLong()));
     number(node, "runs", time.map(m -> (double) m.runs()));
     node.put("scratchBytes", trial.scratchBytes());
+    node.put("uploadedBytes", trial.transfers().uploadedBytes());
+    node.put("uploadNs", trial.transfers().uploadNs());
+    node.put("downloadedBytes", trial.transfers().downloadedBytes());
+    node.put("downloadNs", trial.transfers().downloadNs());
     ArrayNode tensors = node.putArray("tensors");
     trial.verdict().tensors().forEach(judged -> tensors.add(tensor(judged)));
     ArrayNode steps = node.putArray("provenance");

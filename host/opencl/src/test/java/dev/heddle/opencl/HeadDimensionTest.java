@@ -9,6 +9,7 @@ import dev.heddle.core.Device;
 import dev.heddle.core.Plan;
 import dev.heddle.core.Planner;
 import dev.heddle.core.Refusal;
+import dev.heddle.core.kernel.Recipe;
 import dev.heddle.reference.Verdict;
 import java.util.Map;
 import java.util.Optional;
@@ -84,7 +85,7 @@ class HeadDimensionTest {
     AttentionProblem attention = attention(1, 40_000);
     TreeMap<String, Integer> tunables =
         new TreeMap<>(Map.of("BLOCK_M", 32, "BLOCK_N", 8, "THREADS_M", 8, "THREADS_N", 8));
-    Recipe recipe = Ladder.recipe(attention, "flash", tunables);
+    Recipe recipe = Ladder.recipe("attention_flash.cl", attention, "flash", tunables);
     assertThat(recipe.privateBytes()).isEqualTo(4 * 4 * (5000 + 1 + 5));
     assertThat(Limits.refusal(device(Device.Kind.GPU), attention, recipe, 0)).isEmpty();
     assertThat(Limits.refusal(device(Device.Kind.CPU), attention, recipe, 0))

@@ -49,6 +49,11 @@ class MutatedKernelTest {
             "naive", "no tail guard", "if (d >= HEAD_DIM_V || i >= args.seqlen_q) return;", ""),
         attention("naive", "weights not divided by their sum", "-m)) / l", "-m))"),
         attention(
+            "naive",
+            "a write beside the scores, which only their guard band shows",
+            "scores[q_row * args.seqlen_k + j] = s;",
+            "scores[q_row * args.seqlen_k + j] = s;\n  if (q_row + j == 0) scores[-1] = s;"),
+        attention(
             "staged",
             "a hidden key adds to the sum",
             "if (j >= first_key && j < end_key) l_i",

@@ -18,12 +18,12 @@ record Mutation(String name, String file, String original, String replacement) {
    * @throws AssertionError when the file has no such text, so that a fault can't quietly vanish
    */
   Function<String, String> files() {
-    String text = KernelSource.RESOURCES.apply(file);
+    String text = OpenClBackend.RESOURCES.apply(file);
     String mutated = text.replace(original, replacement);
     if (mutated.equals(text)) {
       throw new AssertionError(file + " no longer holds: " + original);
     }
-    return name -> name.equals(file) ? mutated : KernelSource.RESOURCES.apply(name);
+    return name -> name.equals(file) ? mutated : OpenClBackend.RESOURCES.apply(name);
   }
 
   @Override

@@ -34,7 +34,7 @@ final class OclgrindRun {
     Function<String, String> files =
         faulty
             ? new Mutation("planted", args[0], args[1], args[2]).files()
-            : KernelSource.RESOURCES;
+            : OpenClBackend.RESOURCES;
     OpenClBackend backend = new OpenClBackend(files, false);
     Device device =
         ((Probe.Available) backend.probe())

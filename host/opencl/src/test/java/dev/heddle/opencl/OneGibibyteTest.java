@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionShape;
 import dev.heddle.core.Device;
+import dev.heddle.reference.ForkedJvm;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;

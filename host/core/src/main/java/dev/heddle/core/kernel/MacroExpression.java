@@ -1,4 +1,4 @@
-package dev.heddle.opencl;
+package dev.heddle.core.kernel;
 
 import java.util.ArrayList;
 import java.util.List;

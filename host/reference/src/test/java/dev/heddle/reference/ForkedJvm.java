@@ -1,4 +1,4 @@
-package dev.heddle.opencl;
+package dev.heddle.reference;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
@@ -11,8 +11,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.concurrent.TimeUnit;
 
-/** Runs a class of the tests in a JVM of its own, where OpenCL sees another machine. */
-final class ForkedJvm {
+/** Runs a class of the tests in a JVM of its own, where a driver sees another machine. */
+public final class ForkedJvm {
   private static final int TIMEOUT_MINUTES = 4;
 
   private ForkedJvm() {}
@@ -24,7 +24,7 @@ final class ForkedJvm {
    * @param environment variables to set for it
    * @return the lines that it and native code in it printed
    */
-  static List<String> run(
+  public static List<String> run(
       Path folder, Class<?> main, Map<String, String> environment, String... arguments)
       throws IOException, InterruptedException {
     List<String> command = new ArrayList<>();

@@ -1,4 +1,4 @@
-package dev.heddle.opencl;
+package dev.heddle.core.kernel;
 
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -22,12 +22,15 @@ import java.util.stream.Collectors;
  * @param name the type's name, such as {@code attention_args}
  * @param fields its members in order
  */
-record ArgumentStruct(String name, List<Field> fields) {
+public record ArgumentStruct(String name, List<Field> fields) {
 
   /** Types that such a struct may hold. */
-  enum Type {
+  public enum Type {
+    /** 32-bit integer. */
     INT(4),
+    /** 64-bit integer. */
     LONG(8),
+    /** 32-bit floating-point number. */
     FLOAT(4);
 
     private final int bytes;
@@ -44,7 +47,7 @@ record ArgumentStruct(String name, List<Field> fields) {
    * @param type its type
    * @param offset its distance from the struct's begin, bytes
    */
-  record Field(String name, Type type, int offset) {}
+  public record Field(String name, Type type, int offset) {}
 
   private static final Pattern STRUCT =
       Pattern.compile("typedef struct \\{([^}]*)\\}\\s*(\\w+)\\s*;");
@@ -56,7 +59,7 @@ record ArgumentStruct(String name, List<Field> fields) {
    *
    * @throws IllegalStateException when a member has a type that the host can't lay out
    */
-  static Optional<ArgumentStruct> find(String name, KernelSource source) {
+  public static Optional<ArgumentStruct> find(String name, KernelSource source) {
     Matcher struct = STRUCT.matcher(source.text());
     while (struct.find()) {
       if (struct.group(2).equals(name)) {
@@ -70,7 +73,7 @@ record ArgumentStruct(String name, List<Field> fields) {
    * Size in bytes of each struct that a source declares, under the name of the macro that the
    * header compares it with: {@code ATTENTION_ARGS_BYTES} for {@code attention_args}.
    */
-  static Map<String, Integer> sizes(KernelSource source) {
+  public static Map<String, Integer> sizes(KernelSource source) {
     Map<String, Integer> sizes = new TreeMap<>();
     Matcher struct = STRUCT.matcher(source.text());
     while (struct.find()) {
@@ -107,7 +110,7 @@ record ArgumentStruct(String name, List<Field> fields) {
   }
 
   /** Size of the struct, bytes. */
-  int bytes() {
+  public int bytes() {
     Field last = fields.getLast();
     int alignment = fields.stream().mapToInt(field -> field.type.bytes).max().orElse(1);
     return roundUp(last.offset + last.type.bytes, alignment);
@@ -118,7 +121,7 @@ record ArgumentStruct(String name, List<Field> fields) {
    *
    * @throws IllegalStateException when a member has no value or a value no member
    */
-  byte[] pack(Map<String, Number> values) {
+  public byte[] pack(Map<String, Number> values) {
     Set<String> names =
         fields.stream().map(Field::name).collect(Collectors.toCollection(LinkedHashSet::new));
     if (!names.equals(values.keySet())) {

@@ -1,4 +1,4 @@
-package dev.heddle.opencl;
+package dev.heddle.core.kernel;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
@@ -15,41 +15,30 @@ import java.util.TreeMap;
 
 /**
  * Best known tunables, by device family: {@code kernels/<operation>/tuned/<family>.json}. An entry
- * names a kernel file, up to which size it is meant, and its values; where several fit, the first
- * one that the device's limits allow is used, and the family's entries come before the default's.
+ * names a kernel, up to which size it is meant, and its values; where several fit, the first one
+ * that the device's limits allow is the one to use.
  */
-final class TunedTable {
+public final class TunedTable {
   private static final List<String> OPERATIONS = List.of("attention", "linear");
-  private static final String DEFAULT = "default";
 
   /** An entry: values for a kernel, for operations of at most that many rows. */
   private record Entry(String kernel, long maxRows, Map<String, Integer> tunables) {}
 
   private final Map<String, List<Entry>> families = new TreeMap<>();
 
-  /** Values for the kernel on that device, the most preferred first; none means the defaults. */
-  List<Map<String, Integer>> candidates(ClDevice device, Operation operation, String kernel) {
-    List<Map<String, Integer>> candidates = new ArrayList<>();
-    for (String family : List.of(family(device), DEFAULT)) {
-      for (Entry entry : entries(family)) {
-        if (entry.kernel.equals(kernel) && rows(operation) <= entry.maxRows) {
-          candidates.add(entry.tunables);
-        }
-      }
-    }
-    return candidates;
-  }
-
-  /** The device family whose table applies. */
-  static String family(ClDevice device) {
-    if (device.device().emulated()) {
-      return "emulator";
-    }
-    return switch (device.device().kind()) {
-      case CPU -> "cpu";
-      case GPU -> "gpu";
-      case ACCELERATOR -> "accelerator";
-    };
+  /**
+   * Values for a kernel, the most preferred first; none means the file's defaults.
+   *
+   * @param families device families whose tables apply, the most special first
+   * @param kernel the kernel's name, such as {@code attention_flash}
+   */
+  public List<Map<String, Integer>> candidates(
+      List<String> families, Operation operation, String kernel) {
+    return families.stream()
+        .flatMap(family -> entries(family).stream())
+        .filter(entry -> entry.kernel.equals(kernel) && rows(operation) <= entry.maxRows)
+        .map(Entry::tunables)
+        .toList();
   }
 
   /** Rows that blocks of rows divide: queries, or rows of a matrix. */
@@ -85,7 +74,7 @@ final class TunedTable {
             .forEach(entry -> tunables.put(entry.getKey(), entry.getValue().intValue()));
         entries.add(
             new Entry(
-                node.path("kernel").textValue() + ".cl",
+                node.path("kernel").textValue(),
                 node.path("maxRows").asLong(Long.MAX_VALUE),
                 tunables));
       }

@@ -1,5 +1,6 @@
-package dev.heddle.opencl;
+package dev.heddle.core.kernel;
 
+import dev.heddle.core.Refusal;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
@@ -8,6 +9,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.SortedMap;
 import java.util.TreeMap;
+import java.util.regex.MatchResult;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
@@ -23,12 +25,14 @@ import java.util.regex.Pattern;
  * #endif
  * }</pre>
  *
- * so that the host and the compiler refuse the same values in the same words.
+ * so that the host and the compiler refuse the same values in the same words. Constraints may also
+ * speak of macros that are no choice but given by the operation and the device, such as {@code
+ * HEAD_DIM}: that is how a file declares what it can't do at all.
  *
  * @param declared tunables by name, in the file's order
  * @param constraints what their values must satisfy together
  */
-record Tunables(Map<String, Tunable> declared, List<Constraint> constraints) {
+public record Tunables(Map<String, Tunable> declared, List<Constraint> constraints) {
 
   /**
    * One tunable.
@@ -38,7 +42,7 @@ record Tunables(Map<String, Tunable> declared, List<Constraint> constraints) {
    * @param values values that may be chosen
    * @param meaning what it is, with its unit
    */
-  record Tunable(String name, int defaultValue, List<Integer> values, String meaning) {}
+  public record Tunable(String name, int defaultValue, List<Integer> values, String meaning) {}
 
   /**
    * A combination that the kernel refuses.
@@ -46,15 +50,26 @@ record Tunables(Map<String, Tunable> declared, List<Constraint> constraints) {
    * @param violation an expression over the macros that is true when the kernel refuses
    * @param sentence what is wrong then
    */
-  record Constraint(String violation, String sentence) {}
+  public record Constraint(String violation, String sentence) {}
 
+  private static final String TUNABLES = "tunables";
   private static final Pattern TUNABLE =
       Pattern.compile(
           "#ifndef (\\w+)\n#define (\\w+) (\\d+)\\s+// \\{([0-9,]+)\\} ([^\n]+)\n#endif");
-  private static final Pattern CONSTRAINT = Pattern.compile("#if ([^\n]+)\n#error \"([^\"]+)\"");
+  private static final Pattern CONSTRAINT =
+      Pattern.compile("#if ((?:[^\\\\\n]|\\\\\n)+)\n#error \"([^\"]+)\"");
+  private static final Pattern NAME = Pattern.compile("[A-Za-z_]\\w*");
+
+  /** The limit that a constraint over a given macro declares; those over choices come first. */
+  private static final Map<String, String> LIMITS =
+      Map.of(
+          "HEAD_DIM", "headDim",
+          "HEAD_DIM_V", "headDim",
+          "DTYPE", "dtype",
+          "__CUDA_ARCH__", "computeCapability");
 
   /** Reads the declarations from a kernel's source. */
-  static Tunables of(KernelSource source) {
+  public static Tunables of(KernelSource source) {
     Map<String, Tunable> declared = new LinkedHashMap<>();
     Matcher tunable = TUNABLE.matcher(source.text());
     while (tunable.find()) {
@@ -72,36 +87,62 @@ record Tunables(Map<String, Tunable> declared, List<Constraint> constraints) {
     List<Constraint> constraints = new ArrayList<>();
     Matcher constraint = CONSTRAINT.matcher(source.text());
     while (constraint.find()) {
-      constraints.add(new Constraint(constraint.group(1), constraint.group(2)));
+      String violation = constraint.group(1).replace("\\\n", " ");
+      constraints.add(new Constraint(violation, constraint.group(2)));
     }
     return new Tunables(declared, List.copyOf(constraints));
   }
 
   /** Every tunable's value: the chosen ones, and the default of the others. */
-  SortedMap<String, Integer> complete(Map<String, Integer> chosen) {
+  public SortedMap<String, Integer> complete(Map<String, Integer> chosen) {
     SortedMap<String, Integer> values = new TreeMap<>();
     declared.forEach((name, tunable) -> values.put(name, tunable.defaultValue));
     values.putAll(chosen);
     return values;
   }
 
-  /** Why these values can't be chosen, or empty when they can. */
-  Optional<String> violation(Map<String, Integer> chosen) {
+  /**
+   * Why a kernel can't be compiled with these values, or empty when it can.
+   *
+   * @param chosen values of tunables; those that are not named keep their default
+   * @param given values of the macros that are no choice
+   */
+  public Optional<Refusal> refusal(Map<String, Integer> chosen, Map<String, Integer> given) {
     for (Map.Entry<String, Integer> entry : chosen.entrySet()) {
       Tunable tunable = declared.get(entry.getKey());
       if (tunable == null) {
         return Optional.of(
-            entry.getKey() + " is no tunable of this kernel; it has " + declared.keySet());
+            new Refusal(
+                TUNABLES,
+                entry.getKey() + " is no tunable of this kernel; it has " + declared.keySet()));
       }
       if (!tunable.values.contains(entry.getValue())) {
         return Optional.of(
-            entry.getKey() + " = " + entry.getValue() + "; it must be one of " + tunable.values);
+            new Refusal(
+                TUNABLES,
+                entry.getKey()
+                    + " = "
+                    + entry.getValue()
+                    + "; it must be one of "
+                    + tunable.values));
       }
     }
     Map<String, Integer> values = complete(chosen);
+    values.putAll(given);
     return constraints.stream()
         .filter(constraint -> new MacroExpression(constraint.violation, values).isTrue())
-        .map(Constraint::sentence)
+        .map(constraint -> new Refusal(limit(constraint), constraint.sentence))
         .findFirst();
+  }
+
+  private String limit(Constraint constraint) {
+    List<String> names =
+        NAME.matcher(constraint.violation).results().map(MatchResult::group).toList();
+    return names.stream().anyMatch(declared::containsKey)
+        ? TUNABLES
+        : names.stream()
+            .flatMap(name -> Optional.ofNullable(LIMITS.get(name)).stream())
+            .findFirst()
+            .orElse(TUNABLES);
   }
 }

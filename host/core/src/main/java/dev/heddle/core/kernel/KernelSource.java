@@ -1,4 +1,4 @@
-package dev.heddle.opencl;
+package dev.heddle.core.kernel;
 
 import dev.heddle.core.Provenance;
 import java.io.IOException;
@@ -13,6 +13,7 @@ import java.util.Set;
 import java.util.function.Function;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.stream.Stream;
 
 /**
  * A kernel file with its includes put in place, for compilers that can't see files. {@code #line}
@@ -21,13 +22,10 @@ import java.util.regex.Pattern;
  * @param file name of the kernel file, such as {@code attention_flash.cl}
  * @param text what the compiler is given
  */
-record KernelSource(String file, String text) {
+public record KernelSource(String file, String text) {
   private static final Pattern INCLUDE = Pattern.compile("#include \"([^\"]+)\"\\s*");
-  private static final List<String> FOLDERS =
-      List.of("cl", "kernels/attention", "kernels/linear", "kernels/heads", "kernels/peak");
-
-  /** Reads kernel files and headers by name from the jar. */
-  static final Function<String, String> RESOURCES = KernelSource::resource;
+  private static final List<String> SHARED =
+      List.of("kernels/attention", "kernels/linear", "kernels/heads", "kernels/peak");
 
   /**
    * Reads a kernel file and whatever it includes, each file once.
@@ -35,14 +33,14 @@ record KernelSource(String file, String text) {
    * @param files text of a file by its name
    * @throws IllegalStateException when a file is missing
    */
-  static KernelSource assemble(String file, Function<String, String> files) {
+  public static KernelSource assemble(String file, Function<String, String> files) {
     StringBuilder text = new StringBuilder();
     append(file, files, new HashSet<>(), text);
     return new KernelSource(file, text.toString());
   }
 
   /** SHA-256 of the text, in hexadecimal. */
-  String hash() {
+  public String hash() {
     byte[] digest = Provenance.sha256().digest(text.getBytes(StandardCharsets.UTF_8));
     return HexFormat.of().formatHex(digest);
   }
@@ -66,18 +64,25 @@ record KernelSource(String file, String text) {
     }
   }
 
-  private static String resource(String file) {
-    for (String folder : FOLDERS) {
-      Optional<String> text = read("/heddle/" + folder + "/" + file);
-      if (text.isPresent()) {
-        return text.get();
-      }
-    }
-    throw new IllegalStateException("no kernel file " + file + " in this build");
+  /**
+   * Reads kernel files and headers by name from the class path: those of a device language, and the
+   * headers that all languages share.
+   *
+   * @param language the language's folder: {@code cl}, {@code cuda}
+   */
+  public static Function<String, String> resources(String language) {
+    List<String> folders = Stream.concat(Stream.of(language), SHARED.stream()).toList();
+    return file ->
+        folders.stream()
+            .flatMap(folder -> read("/heddle/" + folder + "/" + file).stream())
+            .findFirst()
+            .orElseThrow(() ->
+                new IllegalStateException(
+                    "no kernel file " + file + " among the resources of " + folders));
   }
 
   /** Text of a resource, or empty where there is none. */
-  static Optional<String> read(String path) {
+  public static Optional<String> read(String path) {
     try (InputStream stream = KernelSource.class.getResourceAsStream(path)) {
       return stream == null
           ? Optional.empty()
