@@ -10,6 +10,7 @@ import dev.heddle.core.Device;
 import dev.heddle.core.HeadsTranspose;
 import dev.heddle.core.LinearProblem;
 import dev.heddle.core.Operation;
+import dev.heddle.reference.KernelTrial;
 import dev.heddle.reference.Verdict;
 import java.util.stream.Stream;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -213,7 +214,7 @@ class MutatedKernelTest {
   }
 
   private static Verdict verdict(OpenClBackend backend, Operation operation, String algorithm) {
-    Device device = KernelTrial.processor(backend, CAUSAL);
+    Device device = Processor.of(backend, CAUSAL);
     return KernelTrial.of(operation)
         .verdict(backend, device, backend.plan(device, operation, algorithm));
   }
