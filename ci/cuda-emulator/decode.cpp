@@ -519,6 +519,9 @@ class Decoder {
       }
       case Operand::Kind::Integer:
         if (slot.result) wrong("is a constant");
+        if (slot.kind == Slot::Kind::Predicate) {
+          return registers_.constantMask(operand.bits != 0 ? ALL_LANES : 0);
+        }
         if (slot.kind != Slot::Kind::Integer) wrong("must be written as a floating-point constant");
         return registers_.constant(slot.bytes, operand.bits);
       case Operand::Kind::Single:
