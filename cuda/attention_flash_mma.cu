@@ -383,6 +383,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, WARPS_PER_SM / WARPS)
 
   // ---- divide by the row sums
   float m_own = 0.0f, l_own = 0.0f;
+  // Write after read: out goes where ldmatrix may just have read the queries of this warp.
+  __syncwarp();
   const unsigned own_out = swizzled<HEAD_DIM_V>(warp_row + lane / 4, 0) + lane % 4 * 4;
 #pragma unroll
   for (int r = 0; r < M_BLOCKS; r++) {

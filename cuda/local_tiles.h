@@ -84,6 +84,14 @@ FORCE_INLINE void load_tile(float *tile, const int tile_stride, const float *sou
   commit_copies();
 }
 
+// acc[0 .. 3] += a * b
+FORCE_INLINE void multiply_four(const float a, const float4 b, float *acc) {
+  acc[0] = fma(a, b.x, acc[0]);
+  acc[1] = fma(a, b.y, acc[1]);
+  acc[2] = fma(a, b.z, acc[2]);
+  acc[3] = fma(a, b.w, acc[3]);
+}
+
 // acc[r][c] += sum_x a[ty + r * THREADS_M][x] * b[x][COLUMN(tx, c)] over x < DEPTH, with acc
 // [ROWS][COLUMNS] in registers. The caller has put a barrier between the loads and this.
 template <int ROWS, int COLUMNS, int DEPTH>
@@ -95,20 +103,18 @@ FORCE_INLINE void multiply_tiles(const float *a, const int a_stride, const float
   for (int x = 0; x < DEPTH; x += 4) {
     float4 a_x[ROWS];
 #pragma unroll
-    for (int r = 0; r < ROWS; r++)
+    for (int r = 0; r < ROWS; r++) {
       a_x[r] = *(const float4 *)(a + (ty + r * THREADS_M) * a_stride + x);
+    }
 #pragma unroll
     for (int c = 0; c < COLUMNS; c += 4) {
 #pragma unroll
       for (int y = 0; y < 4; y++) {
-        const float4 b_c = *(const float4 *)(b + (x + y) * b_stride + COLUMN(tx, c));
+        const float4 b_xc = *(const float4 *)(b + (x + y) * b_stride + COLUMN(tx, c));
 #pragma unroll
         for (int r = 0; r < ROWS; r++) {
           const float a_rx = y == 0 ? a_x[r].x : y == 1 ? a_x[r].y : y == 2 ? a_x[r].z : a_x[r].w;
-          acc[r * COLUMNS + c] = fma(a_rx, b_c.x, acc[r * COLUMNS + c]);
-          acc[r * COLUMNS + c + 1] = fma(a_rx, b_c.y, acc[r * COLUMNS + c + 1]);
-          acc[r * COLUMNS + c + 2] = fma(a_rx, b_c.z, acc[r * COLUMNS + c + 2]);
-          acc[r * COLUMNS + c + 3] = fma(a_rx, b_c.w, acc[r * COLUMNS + c + 3]);
+          multiply_four(a_rx, b_xc, acc + r * COLUMNS + c);
         }
       }
     }
@@ -154,18 +160,17 @@ FORCE_INLINE void multiply_visible_tiles(const float *a, const int a_stride, con
   const int ty = thread_y();
 #pragma unroll 1
   for (int x = 0; x < DEPTH; x++) {
+    float4 b_x[COLUMNS / 4];
+#pragma unroll
+    for (int c = 0; c < COLUMNS; c += 4) {
+      b_x[c / 4] = *(const float4 *)(b + x * b_stride + COLUMN(tx, c));
+    }
 #pragma unroll
     for (int r = 0; r < ROWS; r++) {
-      if (key + x < first_key[r] || key + x >= end_key[r]) continue;
       const float a_rx = a[(ty + r * THREADS_M) * a_stride + x];
+      if (key + x < first_key[r] || key + x >= end_key[r]) continue;
 #pragma unroll
-      for (int c = 0; c < COLUMNS; c += 4) {
-        const float4 b_c = *(const float4 *)(b + x * b_stride + COLUMN(tx, c));
-        acc[r * COLUMNS + c] = fma(a_rx, b_c.x, acc[r * COLUMNS + c]);
-        acc[r * COLUMNS + c + 1] = fma(a_rx, b_c.y, acc[r * COLUMNS + c + 1]);
-        acc[r * COLUMNS + c + 2] = fma(a_rx, b_c.z, acc[r * COLUMNS + c + 2]);
-        acc[r * COLUMNS + c + 3] = fma(a_rx, b_c.w, acc[r * COLUMNS + c + 3]);
-      }
+      for (int c = 0; c < COLUMNS; c += 4) multiply_four(a_rx, b_x[c / 4], acc + r * COLUMNS + c);
     }
   }
 }

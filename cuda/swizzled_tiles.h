@@ -102,18 +102,12 @@ template <int ROWS, int COLUMNS, int THREADS>
 FORCE_INLINE void load_tile_async(const unsigned tile, const storage_t *own,
                                   const size_t source_stride, const int rows_left,
                                   const int columns_left) {
-  if (rows_left >= ROWS && columns_left >= COLUMNS) {
-    for_own_chunks<ROWS, COLUMNS, THREADS>([=](const int r, const int c, const unsigned offset) {
-      copy_async(tile + offset, own + r * source_stride + c);
-    });
-  } else {
-    const int own_rows_left = rows_left - own_row<COLUMNS>();
-    const int own_columns_left = columns_left - own_column<COLUMNS>();
-    for_own_chunks<ROWS, COLUMNS, THREADS>([=](const int r, const int c, const unsigned offset) {
-      copy_async(tile + offset, own + r * source_stride + c,
-                 r < own_rows_left && c < own_columns_left);
-    });
-  }
+  const int own_rows_left = rows_left - own_row<COLUMNS>();
+  const int column = own_column<COLUMNS>();
+  for_own_chunks<ROWS, COLUMNS, THREADS>([=](const int r, const int c, const unsigned offset) {
+    copy_async(tile + offset, own + r * source_stride + c,
+               r < own_rows_left && column + c < columns_left);
+  });
 }
 
 #endif

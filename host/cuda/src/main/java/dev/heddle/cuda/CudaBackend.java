@@ -35,6 +35,7 @@ public final class CudaBackend extends KernelBackend<CudaDevice> {
   private static final int PEAK_BLOCK = 256;
 
   private final Options options;
+  private final Optional<List<CudaDevice>> planned;
   private final LiveObjects live = new LiveObjects();
   private @Nullable PtxLibrary library;
 
@@ -81,8 +82,18 @@ public final class CudaBackend extends KernelBackend<CudaDevice> {
 
   /** A backend with other options. */
   CudaBackend(Options options) {
+    this(options, Optional.empty());
+  }
+
+  /** A backend that plans for these devices, which need not be there, and can open none. */
+  CudaBackend(List<CudaDevice> devices) {
+    this(Options.DEFAULT, Optional.of(devices));
+  }
+
+  private CudaBackend(Options options, Optional<List<CudaDevice>> planned) {
     super(new KernelFiles("cuda", "cu", options.files));
     this.options = options;
+    this.planned = planned;
   }
 
   @Override
@@ -92,7 +103,8 @@ public final class CudaBackend extends KernelBackend<CudaDevice> {
 
   @Override
   protected Found<CudaDevice> discover() {
-    Discovery discovery = Discovery.run(id(), () -> library().ways());
+    Discovery discovery =
+        planned.map(Discovery::of).orElseGet(() -> Discovery.run(id(), () -> library().ways()));
     return new Found<>(discovery.devices(), discovery.probe());
   }
 
@@ -149,7 +161,7 @@ public final class CudaBackend extends KernelBackend<CudaDevice> {
     }
     long blocks = 32L * device.limits().computeUnits();
     int threads = Math.toIntExact(blocks * PEAK_BLOCK);
-    Recipe recipe = peak(blocks);
+    Recipe recipe = peakRecipe(blocks);
     double flops = 2.0 * PEAK_CHAINS * PEAK_ITERATIONS * threads;
     try (CudaSession session = new CudaSession(this, target(device))) {
       return OptionalDouble.of(
@@ -163,24 +175,10 @@ public final class CudaBackend extends KernelBackend<CudaDevice> {
     }
   }
 
-  private Recipe peak(long blocks) {
+  /** What measures the peak rate of multiply-adds. */
+  Recipe peakRecipe(long blocks) {
     SortedMap<String, Integer> macros = new TreeMap<>(Map.of("CHAINS", PEAK_CHAINS));
     return Siblings.fmaPeak(files().name("fma_peak"), macros, blocks, PEAK_BLOCK, PEAK_ITERATIONS);
-  }
-
-  /** What is compiled to measure a device's peak. */
-  KernelVariant peakVariant() {
-    return variant(peak(1));
-  }
-
-  /** Whether a rung runs an operation on a device, present or not. */
-  boolean runs(CudaDevice target, Operation operation, String algorithm) {
-    return refusal(target, operation, plan(target, operation, algorithm)).isEmpty();
-  }
-
-  /** What is compiled for an operation on a device, present or not. */
-  KernelVariant variant(CudaDevice target, Operation operation, String algorithm) {
-    return variant(recipe(operation, plan(target, operation, algorithm)));
   }
 
   /** What is compiled for a recipe. */

@@ -91,10 +91,19 @@ record Discovery(List<CudaDevice> devices, Probe probe) {
     }
     if (!devices.isEmpty()) {
       notes.add(ways.get());
-      List<Device> visible = devices.stream().map(CudaDevice::device).toList();
-      return new Discovery(List.copyOf(devices), new Probe.Available(visible, notes));
+      return of(devices, notes);
     }
     return notes.isEmpty() ? noDevice() : unavailable(String.join("; ", notes), CHECK);
+  }
+
+  /** Devices that need not be looked for. */
+  static Discovery of(List<CudaDevice> devices) {
+    return of(devices, List.of());
+  }
+
+  private static Discovery of(List<CudaDevice> devices, List<String> notes) {
+    List<Device> visible = devices.stream().map(CudaDevice::device).toList();
+    return new Discovery(List.copyOf(devices), new Probe.Available(visible, notes));
   }
 
   private static CudaDevice describe(

@@ -51,8 +51,10 @@ public final class PtxBuild {
     CompilerSearch search = CompilerSearch.forNvcc();
     if (search.compiler().isEmpty()) {
       say(search.missing() + ": no PTX is shipped, and kernels are compiled when they are run");
+      build(folder, search.compiler(), List.of());
+    } else {
+      build(folder, search.compiler(), ShippedKernels.variants());
     }
-    build(folder, search.compiler(), ShippedKernels.variants());
   }
 
   /** Brings a folder up to date. */
@@ -97,9 +99,12 @@ public final class PtxBuild {
         folder.resolve(ShippedPtx.INDEX), index.json().getBytes(StandardCharsets.UTF_8));
   }
 
+  /** A text for the oldest devices runs on all others: a second one is made where it differs. */
   private static Stream<Job> jobs(KernelVariant variant) {
+    boolean oldest = variant.refusal(OLDEST).isEmpty();
     return Stream.of(OLDEST, MAIN)
-        .filter(architecture -> variant.refusal(architecture).isEmpty())
+        .filter(architecture ->
+            architecture == OLDEST ? oldest : !oldest || variant.dependsOnArchitecture())
         .map(architecture -> new Job(variant, ShippedPtx.Entry.of(variant, architecture)));
   }
 

@@ -8,42 +8,69 @@ import dev.heddle.core.Device;
 import dev.heddle.core.HeadsTranspose;
 import dev.heddle.core.LinearProblem;
 import dev.heddle.core.Operation;
+import dev.heddle.core.Plan;
 import java.util.ArrayList;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Set;
+import java.util.stream.Stream;
 
 /**
- * The kernels whose PTX is made when Heddle is built: those that plans choose, on every generation
- * of devices, for problems of common kinds. Whatever else is asked for is compiled when it is run.
+ * The variants whose PTX the jar ships: those that are planned for the usual head dimensions, in
+ * every storage type, on the device generations that there are.
  */
 final class ShippedKernels {
   private static final List<Integer> HEAD_DIMS = List.of(32, 64, 96, 128, 256);
 
-  /** Queries or rows: few, and many. */
-  private static final List<Integer> ROWS = List.of(1, 4096);
+  /** Sequence lengths that differ in what is planned for them: a decoded token, and long texts. */
+  private static final List<Integer> LENGTHS = List.of(1, 64, 512, 4096);
 
-  private static final int KEYS = 4096;
+  /**
+   * A generation of devices.
+   *
+   * @param architecture its compute capability, times ten
+   * @param shared shared memory that a block may have, KiB
+   */
+  private record Generation(int architecture, int shared) {
+    CudaDevice device() {
+      int sharedBytes = shared << 10;
+      long memory = 8L << 30;
+      Device device =
+          new Device(
+              "cuda",
+              0,
+              "compute capability " + CudaDevice.computeCapability(architecture),
+              "none",
+              Device.Kind.GPU,
+              false,
+              new Device.Limits(memory, memory, sharedBytes, 1024, 1));
+      return new CudaDevice(
+          device, 0, architecture, 0, 1, 48 << 10, sharedBytes, sharedBytes + 1024, 65536);
+    }
+  }
+
+  private static final List<Generation> GENERATIONS =
+      List.of(
+          new Generation(75, 64),
+          new Generation(80, 163),
+          new Generation(86, 99),
+          new Generation(90, 227),
+          new Generation(120, 99));
 
   private ShippedKernels() {}
 
-  /** The variants, each once. */
+  /** What is planned for made-up devices of every generation, each variant once. */
   static List<KernelVariant> variants() {
-    CudaBackend planner =
-        new CudaBackend(
-            CudaBackend.Options.DEFAULT.withLibrary(
-                () ->
-                    new PtxLibrary(
-                        new ShippedPtx("", List.of()),
-                        CompilerSearch::forNvcc,
-                        PtxCache.ofThisUser())));
+    List<CudaDevice> devices = GENERATIONS.stream().map(Generation::device).toList();
+    CudaBackend backend = new CudaBackend(devices);
     Set<KernelVariant> variants = new LinkedHashSet<>();
-    variants.add(planner.peakVariant());
-    for (CudaDevice device : generations()) {
-      for (Operation operation : operations()) {
-        for (String algorithm : Ladder.algorithms(operation)) {
-          if (planner.runs(device, operation, algorithm)) {
-            variants.add(planner.variant(device, operation, algorithm));
+    variants.add(backend.variant(backend.peakRecipe(1)));
+    for (Operation operation : operations()) {
+      for (CudaDevice device : devices) {
+        for (String algorithm : backend.algorithms(device.device(), operation)) {
+          Plan plan = backend.plan(device.device(), operation, algorithm);
+          if (backend.refusal(device.device(), operation, plan).isEmpty()) {
+            variants.add(backend.variant(backend.recipe(operation, plan)));
           }
         }
       }
@@ -54,57 +81,19 @@ final class ShippedKernels {
   private static List<Operation> operations() {
     List<Operation> operations = new ArrayList<>();
     for (DType dtype : DType.values()) {
-      for (int rows : ROWS) {
-        operations.add(new LinearProblem(rows, 1024, 1024, true, dtype));
+      for (int length : LENGTHS) {
         for (int headDim : HEAD_DIMS) {
-          AttentionShape shape = new AttentionShape(1, 8, 8, rows, KEYS, headDim, headDim);
-          AttentionProblem attention = AttentionProblem.of(shape).withDtype(dtype);
+          AttentionProblem attention =
+              AttentionProblem.of(new AttentionShape(1, 1, 1, length, 4096, headDim, headDim))
+                  .withDtype(dtype);
           operations.add(attention);
-          operations.add(new AttentionStage(AttentionStage.Stage.SCORES, attention));
+          Stream.of(AttentionStage.Stage.values())
+              .forEach(stage -> operations.add(new AttentionStage(stage, attention)));
         }
+        operations.add(new LinearProblem(length, 1024, 1024, true, dtype));
       }
-      operations.add(new HeadsTranspose(1, KEYS, 8, 64, dtype));
+      operations.add(new HeadsTranspose(1, 8, 8, 64, dtype));
     }
     return operations;
-  }
-
-  /**
-   * Devices that differ in what a block may have of a multiprocessor.
-   *
-   * <p>Source: CUDA C++ Programming Guide, "Technical Specifications per Compute Capability": shared
-   * memory per block and per multiprocessor, KiB.
-   */
-  private static List<CudaDevice> generations() {
-    return List.of(
-        generation(75, 64, 64),
-        generation(80, 163, 164),
-        generation(86, 99, 100),
-        generation(89, 99, 100),
-        generation(90, 227, 228),
-        generation(100, 227, 228),
-        generation(120, 99, 100));
-  }
-
-  private static CudaDevice generation(int architecture, int perBlock, int perMultiprocessor) {
-    long memory = 1L << 33;
-    Device device =
-        new Device(
-            "cuda",
-            0,
-            "compute capability " + CudaDevice.computeCapability(architecture),
-            "none",
-            Device.Kind.GPU,
-            false,
-            new Device.Limits(memory, memory, perBlock << 10, 1024, 64));
-    return new CudaDevice(
-        device,
-        0,
-        architecture,
-        11000,
-        64,
-        48 << 10,
-        perBlock << 10,
-        perMultiprocessor << 10,
-        1 << 16);
   }
 }

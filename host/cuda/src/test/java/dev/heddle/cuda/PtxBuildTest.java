@@ -17,17 +17,20 @@ class PtxBuildTest {
   private final RecordingCompiler compiler = new RecordingCompiler("nvcc 1.0");
 
   @Test
-  void aVariantIsMadeForEachArchitectureThatItsFileAllows() throws Exception {
-    build(compiler, Variants.scale(2), Variants.modern());
+  void aVariantIsMadeForTheOldestArchitectureThatItsFileAllowsAndForTheNextOneItTellsApart()
+      throws Exception {
+    build(compiler, Variants.scale(2), Variants.modern(), Variants.adaptive());
     assertThat(compiler.jobs())
-        .containsExactlyInAnyOrder("scale.cu 75", "scale.cu 80", "modern.cu 80");
+        .containsExactlyInAnyOrder(
+            "scale.cu 75", "modern.cu 80", "adaptive.cu 75", "adaptive.cu 80");
     ShippedPtx index = index();
     assertThat(index.compiler()).isEqualTo("nvcc 1.0");
     assertThat(index.entries())
         .containsExactly(
             ShippedPtx.Entry.of(Variants.scale(2), 75),
-            ShippedPtx.Entry.of(Variants.scale(2), 80),
-            ShippedPtx.Entry.of(Variants.modern(), 80));
+            ShippedPtx.Entry.of(Variants.modern(), 80),
+            ShippedPtx.Entry.of(Variants.adaptive(), 75),
+            ShippedPtx.Entry.of(Variants.adaptive(), 80));
     for (ShippedPtx.Entry entry : index.entries()) {
       assertThat(folder.resolve(entry.fileName()))
           .content()
@@ -45,7 +48,7 @@ class PtxBuildTest {
     assertThat(compiler.jobs()).isEmpty();
     build(compiler, Variants.scale(2), Variants.modern());
     assertThat(compiler.jobs()).containsExactly("modern.cu 80");
-    assertThat(files()).hasSize(4).noneMatch(name -> name.startsWith(nameOf(Variants.scale(3))));
+    assertThat(files()).hasSize(3).noneMatch(name -> name.startsWith(nameOf(Variants.scale(3))));
   }
 
   @Test
@@ -53,7 +56,7 @@ class PtxBuildTest {
     build(compiler, Variants.scale(2));
     RecordingCompiler other = new RecordingCompiler("nvcc 1.1");
     build(other, Variants.scale(2));
-    assertThat(other.jobs()).containsExactlyInAnyOrder("scale.cu 75", "scale.cu 80");
+    assertThat(other.jobs()).containsExactly("scale.cu 75");
     assertThat(index().compiler()).isEqualTo("nvcc 1.1");
   }
 
@@ -61,9 +64,9 @@ class PtxBuildTest {
   void aFileThatIsGoneIsMadeAgain() throws Exception {
     build(compiler, Variants.scale(2));
     compiler.jobs();
-    Files.delete(folder.resolve(ShippedPtx.Entry.of(Variants.scale(2), 80).fileName()));
+    Files.delete(folder.resolve(ShippedPtx.Entry.of(Variants.scale(2), 75).fileName()));
     build(compiler, Variants.scale(2));
-    assertThat(compiler.jobs()).containsExactly("scale.cu 80");
+    assertThat(compiler.jobs()).containsExactly("scale.cu 75");
   }
 
   @Test
@@ -83,7 +86,7 @@ class PtxBuildTest {
     assertThat(files()).doesNotContain(ShippedPtx.INDEX);
     compiler.jobs();
     build(compiler, Variants.scale(2));
-    assertThat(compiler.jobs()).containsExactlyInAnyOrder("scale.cu 75", "scale.cu 80");
+    assertThat(compiler.jobs()).containsExactly("scale.cu 75");
   }
 
   /** Refuses whatever is called broken. */

@@ -49,7 +49,7 @@ class ShippedPtxTest {
         .entries()
         .forEach(entry -> (entry.architecture() < 80 ? older : newer).add(entry.source()));
     assertThat(older).contains("attention_naive.cu", "attention_staged.cu", "attention_flash.cu");
-    assertThat(newer).containsAll(older);
+    assertThat(newer).contains("attention_flash.cu");
     for (ShippedPtx.Entry entry : shipped.entries()) {
       if (entry.architecture() < 80) {
         assertThat(entry.text())

@@ -92,7 +92,7 @@ public abstract class KernelBackend<D> implements Backend {
   }
 
   /** The first of the best known tunables that is not refused, or the file's defaults. */
-  protected final Plan plan(D target, Operation operation, String algorithm) {
+  private Plan plan(D target, Operation operation, String algorithm) {
     return tuned
         .candidates(families(target), operation, Siblings.kernel(operation, algorithm))
         .stream()
@@ -107,8 +107,7 @@ public abstract class KernelBackend<D> implements Backend {
     return refusal(target(device), operation, plan);
   }
 
-  /** As {@link #refusal(Device, Operation, Plan)}, also for a device that is not there. */
-  protected final Optional<Refusal> refusal(D target, Operation operation, Plan plan) {
+  private Optional<Refusal> refusal(D target, Operation operation, Plan plan) {
     return Refusal.ofAlgorithm(device(target), operation, plan, ladder(target, operation))
         .or(() -> Refusal.unlessAmong(dtypes(operation, plan.algorithm()), operation.dtype()))
         .or(() ->
