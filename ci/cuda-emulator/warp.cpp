@@ -322,7 +322,7 @@ void Warp::together(const std::array<std::int32_t, LANES> &counters, Mask lanes)
   std::array<Values, LANES> borrowed{};
   const auto get = [&](const Instruction &instruction, int k, int lane) -> std::uint64_t {
     if (instruction.width[k] == 0) {
-      return (*operand<Mask>(instruction, k) ^ (k < instruction.results ? 0 : instruction.operandFlip)) >> lane & 1;
+      return (*operand<Mask>(instruction, k) ^ instruction.flip(k)) >> lane & 1;
     }
     std::uint64_t value = 0;
     std::memcpy(&value, operand<std::byte>(instruction, k) + lane * instruction.width[k],
@@ -331,7 +331,7 @@ void Warp::together(const std::array<std::int32_t, LANES> &counters, Mask lanes)
   };
   const auto put = [&](const Instruction &instruction, int k, int lane, std::uint64_t value) {
     if (instruction.width[k] == 0) {
-      const Mask flip = k < instruction.results ? 0 : instruction.operandFlip & bit(lane);
+      const Mask flip = instruction.flip(k) & bit(lane);
       Mask &predicate = *operand<Mask>(instruction, k);
       predicate = (predicate & ~bit(lane)) | ((Mask(value) << lane) ^ flip);
       return;

@@ -51,7 +51,7 @@ class Warp {
   }
   // A predicate as an operand, flipped where it was written !%p.
   Mask predicate(const Instruction &instruction, int k) {
-    return *operand<Mask>(instruction, k) ^ instruction.operandFlip;
+    return *operand<Mask>(instruction, k) ^ instruction.flip(k);
   }
   void setPredicate(const Instruction &instruction, int k, Mask lanes, Mask value) {
     Mask &result = *operand<Mask>(instruction, k);
