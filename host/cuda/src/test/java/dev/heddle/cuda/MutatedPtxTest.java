@@ -28,7 +28,6 @@ import dev.heddle.reference.KernelTrial;
 import dev.heddle.reference.Verdict;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.UnaryOperator;
@@ -832,8 +831,7 @@ class MutatedPtxTest {
   }
 
   private static CudaBackend backend(UnaryOperator<Ptx> ptx) {
-    return new CudaBackend(
-        new CudaBackend.Options(CudaBackend.RESOURCES, ptx, Optional.empty()));
+    return new CudaBackend(CudaBackend.Options.DEFAULT.withPtx(ptx));
   }
 
   /** Runs a rung; the answer begins with {@code pass}, {@code fail}, {@code trap} or another word. */
