@@ -2,6 +2,7 @@ package dev.heddle.cuda;
 
 import dev.heddle.core.DType;
 import dev.heddle.core.Device;
+import dev.heddle.core.LiveObjects;
 import dev.heddle.core.Operation;
 import dev.heddle.core.Plan;
 import dev.heddle.core.Refusal;
@@ -36,7 +37,7 @@ public final class CudaBackend extends KernelBackend<CudaDevice> {
 
   private final Options options;
   private final Optional<List<CudaDevice>> planned;
-  private final LiveObjects live = new LiveObjects();
+  private final LiveObjects<CudaDriver.Kind> live = new LiveObjects<>();
   private @Nullable PtxLibrary library;
 
   /**
@@ -202,7 +203,7 @@ public final class CudaBackend extends KernelBackend<CudaDevice> {
   }
 
   /** CUDA objects that sessions of this backend created and have not released yet. */
-  LiveObjects liveObjects() {
+  LiveObjects<CudaDriver.Kind> liveObjects() {
     return live;
   }
 
