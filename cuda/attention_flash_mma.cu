@@ -88,6 +88,9 @@
 #if HEAD_DIM % 32 != 0 || HEAD_DIM_V % 32 != 0
 #error "HEAD_DIM and HEAD_DIM_V must be multiples of 32: tiles are swizzled in panels of 32 or 64"
 #endif
+#if HEAD_DIM > 256 || HEAD_DIM_V > 256
+#error "HEAD_DIM and HEAD_DIM_V must be at most 256: acc has to fit the registers, q shared memory"
+#endif
 #if BLOCK_M != 16 * WARPS && BLOCK_M != 32 * WARPS
 #error "BLOCK_M must be 16 or 32 times WARPS: a warp owns one or two blocks of 16 query rows"
 #endif
