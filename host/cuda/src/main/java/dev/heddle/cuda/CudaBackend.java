@@ -2,7 +2,6 @@ package dev.heddle.cuda;
 
 import dev.heddle.core.DType;
 import dev.heddle.core.Device;
-import dev.heddle.core.LiveObjects;
 import dev.heddle.core.Operation;
 import dev.heddle.core.Plan;
 import dev.heddle.core.Refusal;
@@ -37,7 +36,7 @@ public final class CudaBackend extends KernelBackend<CudaDevice> {
 
   private final Options options;
   private final Optional<List<CudaDevice>> planned;
-  private final LiveObjects<CudaDriver.Kind> live = new LiveObjects<>();
+  private final LiveObjects live = new LiveObjects();
   private @Nullable PtxLibrary library;
 
   /**
@@ -203,7 +202,7 @@ public final class CudaBackend extends KernelBackend<CudaDevice> {
   }
 
   /** CUDA objects that sessions of this backend created and have not released yet. */
-  LiveObjects<CudaDriver.Kind> liveObjects() {
+  LiveObjects liveObjects() {
     return live;
   }
 

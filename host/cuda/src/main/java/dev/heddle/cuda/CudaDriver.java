@@ -5,7 +5,7 @@ import static jcuda.driver.CUjit_option.CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES;
 
 import dev.heddle.core.DeviceException;
 import dev.heddle.core.KernelBuildException;
-import dev.heddle.core.LiveObjects;
+import dev.heddle.cuda.LiveObjects.Kind;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
@@ -35,17 +35,6 @@ import jcuda.driver.JITOptions;
  * that the driver lacks would end the process.
  */
 final class CudaDriver implements AutoCloseable {
-
-  /** Kinds of CUDA objects. */
-  enum Kind {
-    CONTEXT,
-    STREAM,
-    EVENT,
-    MODULE,
-    MEMORY,
-    PINNED_MEMORY
-  }
-
   /** What the driver says of a PTX text that it refuses, at most so much of it. */
   private static final int LOG_BYTES = 16384;
 
@@ -64,7 +53,7 @@ final class CudaDriver implements AutoCloseable {
           CUresult.CUDA_ERROR_LAUNCH_FAILED);
 
   private final String device;
-  private final LiveObjects<Kind> live;
+  private final LiveObjects live;
   private final CUcontext context = new CUcontext();
   private boolean lost;
   private boolean open;
@@ -75,7 +64,7 @@ final class CudaDriver implements AutoCloseable {
    * @param live told of everything that is created and released
    * @throws DeviceException when the driver can't
    */
-  CudaDriver(CudaDevice target, LiveObjects<Kind> live) {
+  CudaDriver(CudaDevice target, LiveObjects live) {
     this.device = target.device().name();
     this.live = live;
     CUdevice handle = new CUdevice();

@@ -6,9 +6,8 @@ import static org.assertj.core.api.Assertions.catchThrowableOfType;
 
 import dev.heddle.core.DeviceException;
 import dev.heddle.core.KernelBuildException;
-import dev.heddle.core.LiveObjects;
 import dev.heddle.cuda.CudaDriver.PinnedMemory;
-import dev.heddle.cuda.CudaDriver.Kind;
+import dev.heddle.cuda.LiveObjects.Kind;
 import java.util.List;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
@@ -58,7 +57,7 @@ class CudaDriverTest {
   private static final int BYTES = 4 * COUNT;
 
   private static CudaDevice device;
-  private final LiveObjects<Kind> live = new LiveObjects<>();
+  private final LiveObjects live = new LiveObjects();
   private CudaDriver driver;
 
   @BeforeAll

@@ -18,8 +18,8 @@ import static org.jocl.CL.CL_TRUE;
 
 import dev.heddle.core.DeviceException;
 import dev.heddle.core.KernelBuildException;
-import dev.heddle.core.LiveObjects;
 import dev.heddle.core.kernel.KernelSource;
+import dev.heddle.opencl.LiveObjects.Kind;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
@@ -45,16 +45,6 @@ import org.jspecify.annotations.Nullable;
  */
 final class Driver {
 
-  /** Kinds of OpenCL objects. */
-  enum Kind {
-    CONTEXT,
-    QUEUE,
-    PROGRAM,
-    KERNEL,
-    MEMORY,
-    EVENT
-  }
-
   /** Where an argument lives, as the kernel's own signature says. */
   enum AddressSpace {
     GLOBAL,
@@ -68,9 +58,9 @@ final class Driver {
   private static final int ADDRESS_CONSTANT = 0x119D;
 
   private final String device;
-  private final LiveObjects<Kind> live;
+  private final LiveObjects live;
 
-  Driver(String device, LiveObjects<Kind> live) {
+  Driver(String device, LiveObjects live) {
     this.device = device;
     this.live = live;
   }

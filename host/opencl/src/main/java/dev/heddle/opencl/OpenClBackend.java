@@ -2,7 +2,6 @@ package dev.heddle.opencl;
 
 import dev.heddle.core.DType;
 import dev.heddle.core.Device;
-import dev.heddle.core.LiveObjects;
 import dev.heddle.core.Operation;
 import dev.heddle.core.Plan;
 import dev.heddle.core.Refusal;
@@ -32,7 +31,7 @@ public final class OpenClBackend extends KernelBackend<ClDevice> {
   private static final int PEAK_ITERATIONS_PER_LANE = 1 << 22;
 
   private final boolean guardBands;
-  private final LiveObjects<Driver.Kind> live = new LiveObjects<>();
+  private final LiveObjects live = new LiveObjects();
 
   /** Created by the service loader. */
   public OpenClBackend() {
@@ -134,7 +133,7 @@ public final class OpenClBackend extends KernelBackend<ClDevice> {
   }
 
   /** OpenCL objects that sessions of this backend created and have not released yet. */
-  LiveObjects<Driver.Kind> liveObjects() {
+  LiveObjects liveObjects() {
     return live;
   }
 

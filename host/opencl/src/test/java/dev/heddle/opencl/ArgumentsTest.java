@@ -154,7 +154,7 @@ class ArgumentsTest {
                 assertThat(e.refusal().reason())
                     .contains(Long.toString(device.limits().allocationBytes()));
               });
-      assertThat(backend.liveObjects().count(Driver.Kind.MEMORY)).isZero();
+      assertThat(backend.liveObjects().count(LiveObjects.Kind.MEMORY)).isZero();
       assertThat(session.liveResources()).isZero();
     }
     assertThat(backend.liveObjects().total()).isZero();
