@@ -267,6 +267,13 @@ Mask Warp::memberMask(const Instruction &instruction, Mask lanes) {
   return first;
 }
 
+void Warp::requireMember(const Instruction &instruction, Mask members, int lane) {
+  if (members & bit(lane)) return;
+  trap({CudaError::LaunchFailed, lane,
+        "lane " + std::to_string(lane) + " is not in its own member mask"},
+       instruction);
+}
+
 bool Warp::complete() {
   const std::vector<Instruction> &code = block.grid.program.code;
   for (const Split &split : splits_) {
@@ -276,11 +283,7 @@ bool Warp::complete() {
     for (Mask rest = split.lanes; rest; rest &= rest - 1) {
       const int lane = lowestLane(rest);
       const Mask members = aligned ? ALL_LANES : memberMask(instruction, bit(lane));
-      if (!(members & bit(lane))) {
-        trap({CudaError::LaunchFailed, lane,
-              "lane " + std::to_string(lane) + " is not in its own member mask"},
-             instruction);
-      }
+      requireMember(instruction, members, lane);
       // Everybody who waits for the same meeting, at this instruction or at another like it.
       Mask here = 0;
       std::array<std::int32_t, LANES> counters{};
@@ -294,6 +297,7 @@ bool Warp::complete() {
         for (Mask lanes = other.lanes; lanes; lanes &= lanes - 1) {
           const int member = lowestLane(lanes);
           if (aligned || memberMask(candidate, bit(member)) == members) {
+            requireMember(candidate, members, member);
             here |= bit(member);
             counters[member] = other.counter;
           }

@@ -82,6 +82,7 @@ class Warp {
   Mask memberMask(const Instruction &instruction, Mask lanes);
   // Runs one instruction whose lanes have all come to wait at it; false if there is none.
   bool complete();
+  void requireMember(const Instruction &instruction, Mask members, int lane);
   void together(const std::array<std::int32_t, LANES> &counters, Mask lanes);
   bool atBarrier() const;
   [[noreturn]] void stuck();

@@ -220,10 +220,11 @@ TEST("races between warps") {
   const std::string exchange = "xor.b32 %r2, %r0, 128; mov.u32 %r3, shared; add.u32 %r2, %r2, %r3;";
   const std::string write = "st.shared.b32 [%mine], %tid;";
   const std::string read = "ld.shared.b32 %r1, [%r2];";
-  expectTrap(exchange + write + read, FAILED, "race");
+  const std::string initialise = "st.shared.b32 [%mine], 0; bar.sync 0;";
+  expectTrap(initialise + exchange + write + read, FAILED, "race");
   expectRuns(exchange + write + "bar.sync 0;" + read);
   // A barrier of the warp alone does not order warps.
-  expectTrap(exchange + write + "bar.warp.sync -1;" + read, FAILED, "race");
+  expectTrap(initialise + exchange + write + "bar.warp.sync -1;" + read, FAILED, "race");
   // What was read may not be overwritten before all have read.
   expectTrap(exchange + write + "bar.sync 0;" + read + write, FAILED, "race");
   expectRuns(exchange + write + "bar.sync 0;" + read + "bar.sync 0;" + write);
@@ -330,7 +331,8 @@ TEST("cp.async: data is not there before the wait") {
   expectTrap(begin + "bar.sync 0;\n" + read, FAILED, "cp.async");
   const std::string neighbour = "xor.b32 %r2, %r0, 128; mov.u32 %r3, shared; add.u32 %r2, %r2, %r3;\n";
   const std::string readOther = "ld.shared.b32 %r1, [%r2];\n";
-  expectTrap(neighbour + begin + "cp.async.wait_all;\n" + readOther, FAILED, "race");
+  expectTrap("st.shared.b32 [%mine], 0; bar.sync 0;\n" + neighbour + begin + "cp.async.wait_all;\n" + readOther,
+             FAILED, "race");
   expectTrap(neighbour + begin + "bar.sync 0;\ncp.async.wait_all;\n" + readOther, FAILED, "");
   expectRuns(neighbour + begin + "cp.async.wait_all;\nbar.sync 0;\n" + readOther);
   // Nor may anybody write where a copy is under way.
@@ -501,4 +503,20 @@ TEST("PTX that is refused when it is loaded") {
   expectRefused(kernel("cp.async.cg.shared.global [shared], [%buffer], 8;"), "16 bytes");
   expectRefused(kernel("add.u32 %r1, %r1, %r2"), "");
   expectRefused(".visible .entry k() {", "");
+}
+
+TEST("atomics: bounds, alignment, races") {
+  expectRuns("red.global.add.u32 [%buffer], 1;");
+  expectTrap("red.global.add.u32 [%buffer+1024], 1;", ILLEGAL, "out of bounds");
+  expectTrap("red.global.add.u32 [%buffer+2], 1;", MISALIGNED, "misaligned");
+  expectTrap("red.global.add.u32 [%fresh], 1;", FAILED, "uninitialised");
+  expectTrap("atom.shared.add.u32 %r1, [shared+1024], 1;", ILLEGAL, "out of bounds");
+  expectTrap("atom.shared.add.u32 %r1, [shared], 1;", FAILED, "uninitialised");
+  expectTrap("mov.u64 %rd1, local; cvta.local.u64 %rd1, %rd1; atom.add.u32 %r1, [%rd1], 1;", ILLEGAL, "local");
+  // Atomics do not race with each other, but with plain accesses.
+  const std::string clear = onlyWarp(0, onlyLane(0, "st.shared.b32 [shared], 0;")) + "bar.sync 0;\n";
+  const std::string count = "red.shared.add.u32 [shared], 1;\n";
+  expectRuns(clear + count + "bar.sync 0;\nld.shared.b32 %r1, [shared];");
+  expectTrap(clear + count + "ld.shared.b32 %r1, [shared];", FAILED, "race");
+  expectTrap(onlyWarp(0, onlyLane(0, "st.shared.b32 [shared], 0;")) + count, FAILED, "");
 }
