@@ -21,7 +21,7 @@ class CudaBackendTest extends BackendContract {
 
   @BeforeAll
   static void loadTheEmulator() {
-    Emulator.load();
+    Emulator.loadWithCompiler();
   }
 
   @AfterAll

@@ -14,9 +14,9 @@ import java.util.regex.Pattern;
  * A deliberate change of instructions in a kernel's PTX.
  *
  * <p>A place is named by what is there and not by where it lies: the instructions of a kernel that
- * match a pattern and that the line information attributes to some text of the kernel's sources. Where
- * there is no such place, or there are several and one was meant, the change fails: it can't quietly
- * vanish when the kernel or the compiler change.
+ * match a pattern and that the line information attributes to some text of the kernel's sources.
+ * Where there is no such place, or there are several and one was meant, the change fails: it can't
+ * quietly vanish when the kernel or the compiler change.
  *
  * @param kernel the entry point
  * @param source text of the kernel's sources, may be that of several lines; comments and spacing do

@@ -11,6 +11,7 @@ import dev.heddle.core.HeadsTranspose;
 import dev.heddle.core.LinearProblem;
 import dev.heddle.core.Operation;
 import dev.heddle.reference.KernelTrial;
+import dev.heddle.reference.Mutation;
 import dev.heddle.reference.Verdict;
 import java.util.stream.Stream;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -190,7 +191,7 @@ class MutatedKernelTest {
   @ParameterizedTest
   @MethodSource("faults")
   void aFaultFailsItsVerdict(Faulty faulty) {
-    OpenClBackend backend = new OpenClBackend(faulty.mutation.files(), true);
+    OpenClBackend backend = new OpenClBackend(faulty.mutation.files(OpenClBackend.RESOURCES), true);
     Verdict verdict = verdict(backend, faulty.operation, faulty.algorithm);
     assertThat(verdict).isInstanceOf(Verdict.Fail.class);
     assertThat(backend.liveObjects().total()).isZero();
