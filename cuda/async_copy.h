@@ -5,14 +5,32 @@
 
 #include "force_inline.h"
 
-// Starts to copy 16 bytes, or to write 16 zero bytes where `inside` is 0. Both addresses are multiples
-// of 16. The source is not read where `inside` is 0.
-FORCE_INLINE void copy_async(void *target, const void *source, const int inside) {
+// An address of shared memory in 32 bits, as the instructions that name their memory take it.
+FORCE_INLINE unsigned shared_address(const void *pointer) {
+  return (unsigned)__cvta_generic_to_shared(pointer);
+}
+
+// Starts to copy 16 bytes to shared memory, or to write 16 zero bytes there where `inside` is 0. Both
+// addresses are multiples of 16. The source is not read where `inside` is 0.
+FORCE_INLINE void copy_async(const unsigned target, const void *source, const int inside) {
 #if __CUDA_ARCH__ >= 800
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
                :
-               : "r"((unsigned)__cvta_generic_to_shared(target)), "l"(source), "r"(inside ? 16 : 0)
+               : "r"(target), "l"(source), "r"(inside ? 16 : 0)
                : "memory");
+#endif
+}
+
+// The same for 16 bytes that are inside, whatever the rest of the tile is.
+FORCE_INLINE void copy_async(const unsigned target, const void *source) {
+#if __CUDA_ARCH__ >= 800
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" : : "r"(target), "l"(source) : "memory");
+#endif
+}
+
+FORCE_INLINE void copy_async(void *target, const void *source, const int inside) {
+#if __CUDA_ARCH__ >= 800
+  copy_async(shared_address(target), source, inside);
 #else
   uint4 x = {0, 0, 0, 0};
   if (inside) x = *(const uint4 *)source;

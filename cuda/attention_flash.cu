@@ -28,8 +28,15 @@
 // Shared memory, 4 bytes each: (BLOCK_M + BLOCK_N) Q_STRIDE + BLOCK_N V_STRIDE + BLOCK_M (BLOCK_N +
 //   THREADS_N), with Q_STRIDE = HEAD_DIM, or HEAD_DIM + 4 where HEAD_DIM / 4 is even, and V_STRIDE =
 //   HEAD_DIM_V rounded up to a multiple of 4 THREADS_N.
-// Registers: BLOCK_M / THREADS_M (V_STRIDE / THREADS_N + BLOCK_N / THREADS_N + 4) and some 60 more.
-// Numerics: fp32 throughout, fused multiply-adds, exp2 of scores in units of log2.
+// Registers: BLOCK_M / THREADS_M (V_STRIDE / THREADS_N + BLOCK_N / THREADS_N + 2) for acc, s, m_i and
+//   l_i, and operands: with 8 x 8 scores and 8 x 8 outputs a thread takes 254, so two blocks of 128
+//   threads share a multiprocessor.
+// Arithmetic, 8 x 8 and 8 x 8: one 16-byte shared read for 16 multiply-adds. Shared memory needs two
+//   passes for it, which other warps' multiply-adds cover: 4 warps' 64 reads take 128 cycles of the
+//   256 that their multiply-adds take where a multiprocessor does 128 in a cycle. Per score, beside
+//   HEAD_DIM + HEAD_DIM_V multiply-adds: a maximum, a multiply-add, an exp2, a shared write, a sum.
+// Numerics: fp32 throughout, fused multiply-adds, exp2 of scores in units of log2; weights below 2^-126
+//   of the row's largest are 0.
 // Limits: fp32 storage; HEAD_DIM and HEAD_DIM_V multiples of 4; tensors start at multiples of 16
 //   bytes; H_Q and B at most 65535; SEQLEN up to 2^29; registers and shared memory bound the head
 //   dimensions.
@@ -38,16 +45,16 @@
 #include "attention_args.h"
 
 #ifndef BLOCK_M
-#define BLOCK_M 128  // {16,32,64,128} query rows per block
+#define BLOCK_M 64  // {16,32,64,128} query rows per block
 #endif
 #ifndef BLOCK_N
 #define BLOCK_N 32  // {16,32,64,128} keys per tile
 #endif
 #ifndef THREADS_M
-#define THREADS_M 16  // {4,8,16} threads along the query rows
+#define THREADS_M 8  // {4,8,16} threads along the query rows
 #endif
 #ifndef THREADS_N
-#define THREADS_N 8  // {8,16} threads along the keys and the output's columns
+#define THREADS_N 16  // {8,16} threads along the keys and the output's columns
 #endif
 
 #if BLOCK_M % THREADS_M != 0
@@ -59,12 +66,11 @@
 #if HEAD_DIM % 4 != 0 || HEAD_DIM_V % 4 != 0
 #error "HEAD_DIM and HEAD_DIM_V must be multiples of 4: rows are read 16 bytes at a time"
 #endif
-#if BLOCK_M * HEAD_DIM_V > 128 * THREADS_M * THREADS_N
-#error \
-    "BLOCK_M * HEAD_DIM_V must be at most 128 THREADS_M * THREADS_N: acc has to fit the registers"
+// acc and s are registers: 144 of the 255 that a thread may have.
+#if BLOCK_M * (HEAD_DIM_V + BLOCK_N) > 144 * THREADS_M * THREADS_N
+#error "BLOCK_M (HEAD_DIM_V + BLOCK_N) must be at most 144 THREADS_M THREADS_N"
 #endif
 
-#include "async_copy.h"
 #include "local_tiles.h"
 
 #define ROWS_EACH (BLOCK_M / THREADS_M)      // query rows of a thread
@@ -80,25 +86,6 @@
 static_assert(SHARED_BYTES == 4 * (BLOCK_M * Q_STRIDE + BLOCK_N * K_STRIDE + BLOCK_N * V_STRIDE +
                                    BLOCK_M * P_STRIDE),
               "SHARED_BYTES is not the sum of the tiles");
-
-// ---- tiles that arrive while others are multiplied -----------------------------------------------
-
-// load_tile without waiting: wait_for_copies and a barrier come before the first use.
-FORCE_INLINE void load_tile_async(const int tile_rows, const int tile_columns, float *tile,
-                                  const int tile_stride, const float *source,
-                                  const size_t source_stride, const int rows_left,
-                                  const int columns_left) {
-  const int thread = thread_index();
-#pragma unroll
-  for (int e = thread; e < tile_rows * (tile_columns / 4); e += THREADS_M * THREADS_N) {
-    const int row = e / (tile_columns / 4);
-    const int column = e % (tile_columns / 4) * 4;
-    const int inside = row < rows_left && column < columns_left;
-    copy_async(tile + row * tile_stride + column,
-               inside ? source + (size_t)row * source_stride + column : source, inside);
-  }
-  commit_copies();
-}
 
 // ---- rows of the block, which THREADS_N lanes of a warp share ------------------------------------
 
@@ -121,6 +108,7 @@ FORCE_INLINE float row_sum(float x) {
 
 // ---- kernel --------------------------------------------------------------------------------------
 
+// The 1 in the bounds: a block a multiprocessor is enough. Left to itself ptxas aims at more, and spills.
 extern "C" __global__ void __launch_bounds__(THREADS_M *THREADS_N, 1)
     attention_flash(const float *__restrict__ q, const float *__restrict__ k,
                     const float *__restrict__ v, float *__restrict__ out, float *__restrict__ lse,
@@ -150,15 +138,12 @@ extern "C" __global__ void __launch_bounds__(THREADS_M *THREADS_N, 1)
   const int shared_begin = FIRST_KEY(args, last);
   const int shared_end = END_KEY(args, row0);
 
-  // Scores are scaled to units of log2, so that the weights are plain powers of 2. The sign goes into
-  // q, which costs no rounding and lets the largest score be found before scaling.
-  const float scale = SCORE_SCALE(args);
   if (tiles_begin < tiles_end) {
-    load_tile_async(BLOCK_N, HEAD_DIM, k_tile, K_STRIDE, k + (kv_row0 + tiles_begin) * HEAD_DIM,
-                    HEAD_DIM, args.seqlen_k - tiles_begin, HEAD_DIM);
+    load_tile<BLOCK_N, HEAD_DIM>(k_tile, K_STRIDE, k + (kv_row0 + tiles_begin) * HEAD_DIM, HEAD_DIM,
+                                 args.seqlen_k - tiles_begin, HEAD_DIM);
   }
-  load_tile(BLOCK_M, HEAD_DIM, q_tile, Q_STRIDE, q + q_row0 * HEAD_DIM, HEAD_DIM,
-            args.seqlen_q - row0, HEAD_DIM, sign(args.softmax_scale));
+  load_tile<BLOCK_M, HEAD_DIM>(q_tile, Q_STRIDE, q + q_row0 * HEAD_DIM, HEAD_DIM,
+                               args.seqlen_q - row0, HEAD_DIM);
 
   float m_i[ROWS_EACH], l_i[ROWS_EACH];
   float acc[ROWS_EACH * COLUMNS_EACH];
@@ -173,12 +158,24 @@ extern "C" __global__ void __launch_bounds__(THREADS_M *THREADS_N, 1)
   wait_for_copies<0>();
   // Read after write: every thread multiplies the q_tile and k_tile that the others have loaded.
   __syncthreads();
+
+  // Scores are scaled to units of log2, so that the weights are plain powers of 2. The sign goes into
+  // q, which costs no rounding and lets the largest score be found before scaling.
+  const float scale = SCORE_SCALE(args);
+  if (args.softmax_scale <= 0.0f) {
+    for (int e = thread_index(); e < BLOCK_M * HEAD_DIM; e += THREADS_M * THREADS_N) {
+      q_tile[e / HEAD_DIM * Q_STRIDE + e % HEAD_DIM] *= sign(args.softmax_scale);
+    }
+    // Read after write: every thread multiplies the q_tile that the others have turned round.
+    __syncthreads();
+  }
+
   for (int key = tiles_begin; key < tiles_end; key += BLOCK_N) {
     const int all_visible = key >= shared_begin && key + BLOCK_N <= shared_end;
 
     // ---- s = q k^T
-    load_tile_async(BLOCK_N, V_STRIDE, v_tile, V_STRIDE, v + (kv_row0 + key) * HEAD_DIM_V,
-                    HEAD_DIM_V, args.seqlen_k - key, HEAD_DIM_V);
+    load_tile<BLOCK_N, V_STRIDE>(v_tile, V_STRIDE, v + (kv_row0 + key) * HEAD_DIM_V, HEAD_DIM_V,
+                                 args.seqlen_k - key, HEAD_DIM_V);
     float s[ROWS_EACH * KEYS_EACH];
 #pragma unroll
     for (int e = 0; e < ROWS_EACH * KEYS_EACH; e++) s[e] = 0.0f;
@@ -189,8 +186,8 @@ extern "C" __global__ void __launch_bounds__(THREADS_M *THREADS_N, 1)
     // Write after read: the next k_tile overwrites the one that slower threads may still be reading.
     __syncthreads();
     if (key + BLOCK_N < tiles_end) {
-      load_tile_async(BLOCK_N, HEAD_DIM, k_tile, K_STRIDE, k + (kv_row0 + key + BLOCK_N) * HEAD_DIM,
-                      HEAD_DIM, args.seqlen_k - key - BLOCK_N, HEAD_DIM);
+      load_tile<BLOCK_N, HEAD_DIM>(k_tile, K_STRIDE, k + (kv_row0 + key + BLOCK_N) * HEAD_DIM,
+                                   HEAD_DIM, args.seqlen_k - key - BLOCK_N, HEAD_DIM);
     }
 
     // ---- mask

@@ -71,8 +71,11 @@
 #if KEYS_PER_SPLIT % BLOCK_N != 0
 #error "KEYS_PER_SPLIT must be a multiple of BLOCK_N"
 #endif
-#if HEAD_DIM % WIDE != 0 || HEAD_DIM_V % WIDE != 0
-#error "HEAD_DIM and HEAD_DIM_V must be multiples of 16 bytes: rows are read 16 bytes at a time"
+#if HEAD_DIM % 4 != 0 || HEAD_DIM_V % 4 != 0
+#error "HEAD_DIM and HEAD_DIM_V must be multiples of 4: rows are read 16 bytes at a time"
+#endif
+#if DTYPE != 0 && (HEAD_DIM % 8 != 0 || HEAD_DIM_V % 8 != 0)
+#error "HEAD_DIM and HEAD_DIM_V must be multiples of 8: rows are read 16 bytes at a time"
 #endif
 
 #include "async_copy.h"
@@ -93,23 +96,36 @@
 #define TILE_BYTES (16 * BLOCK_N * (K_STRIDE + V_STRIDE) + 4 * BLOCK_M * BLOCK_N)
 #define MERGE_BYTES (4 * BLOCK_M * (HEAD_DIM_V + 2))
 
+// Blocks that share a multiprocessor and its registers, as shared memory (227 KiB in compute capability
+// 9.0) and 16 rows' accumulators let them: what one waits for, the others compute meanwhile.
+#define WARPS_PER_SM (BLOCK_M > 8 || SHARED_BYTES * 12 > 227 * 1024 * WARPS ? 8 : 12)
+#define BLOCKS_PER_SM (WARPS_PER_SM / WARPS)
+constexpr int UNROLL = BLOCK_M > 8 ? 1 : 2;  // of the inner loops: 16 rows leave no registers for 2
+
 static_assert(SHARED_BYTES ==
                   Q_BYTES + WARPS * (TILE_BYTES > MERGE_BYTES ? TILE_BYTES : MERGE_BYTES),
               "SHARED_BYTES is not the sum of the tiles");
 
 // ---- tiles ---------------------------------------------------------------------------------------
 
-// Starts to copy a warp's tile of BLOCK_N rows of `pieces` 16-byte pieces, 0 where the matrix has
-// ended: only rows_left rows of it remain.
-FORCE_INLINE void load_tile_async(const int pieces, uint4 *tile, const int tile_stride,
-                                  const uint4 *source, const int rows_left) {
-  const int lane = (int)threadIdx.x % 32;
-#pragma unroll 4
-  for (int e = lane; e < BLOCK_N * pieces; e += 32) {
-    const int row = e / pieces;
-    const int piece = e % pieces;
-    copy_async(tile + row * tile_stride + piece, row < rows_left ? source + e : source,
-               row < rows_left);
+// Starts to copy a warp's tile of BLOCK_N rows of PIECES 16-byte pieces, 0 where the matrix has ended:
+// only rows_left rows of it remain. 8 lanes read 128 neighbouring bytes, and each lane keeps to one row
+// and piece of a pattern of 4 rows x 8 pieces that is laid over the tile again and again, so that
+// addresses differ by constants.
+template <int PIECES>
+FORCE_INLINE void load_tile_async(uint4 *tile, const int tile_stride, const uint4 *source,
+                                  const int rows_left) {
+  const int row = (int)threadIdx.x % 32 / 8;
+  const int piece = (int)threadIdx.x % 8;
+  tile += row * tile_stride + piece;
+  source += row * PIECES + piece;
+#pragma unroll
+  for (int y = 0; y < BLOCK_N; y += 4) {
+#pragma unroll
+    for (int x = 0; x < PIECES; x += 8) {
+      if (PIECES % 8 != 0 && piece + x >= PIECES) break;
+      copy_async(tile + y * tile_stride + x, source + y * PIECES + x, row + y < rows_left);
+    }
   }
 }
 
@@ -125,12 +141,30 @@ FORCE_INLINE float warp_sum(float x) {
   return x;
 }
 
-// acc[r][:] += p[r][x] v[x][:] over the keys x of a tile, or over those that row r sees.
-template <bool MASKED>
+// The keys that each row of the block sees: first_key[r] <= j < end_key[r].
+FORCE_INLINE void find_bounds(const attention_args args, const int row0, const int group,
+                              int *first_key, int *end_key) {
+  int i = row0 / group;
+  int head = row0 % group;
+#pragma unroll
+  for (int r = 0; r < BLOCK_M; r++) {
+    first_key[r] = FIRST_KEY(args, i);
+    end_key[r] = END_KEY(args, i);
+    head++;
+    if (head == group) {
+      head = 0;
+      i++;
+    }
+  }
+}
+
+// acc[r][:] += p[r][x] v[x][:] over the keys x of a tile. MASKED: row r only takes the keys it sees. A
+// hidden key adds nothing even where v is NaN or infinite, which a weight of 0 would turn into NaN.
+template <int MASKED>
 FORCE_INLINE void multiply_values(const float4 *p_tile, const uint4 *v_tile, float *acc,
                                   const int key, const int *first_key, const int *end_key) {
   const int lane = (int)threadIdx.x % 32;
-#pragma unroll 2
+#pragma unroll UNROLL
   for (int x = lane / ROW_LANES; x < BLOCK_N; x += 32 / ROW_LANES) {
     float p[BLOCK_M];
 #pragma unroll
@@ -143,16 +177,17 @@ FORCE_INLINE void multiply_values(const float4 *p_tile, const uint4 *v_tile, flo
     }
 #pragma unroll
     for (int piece = 0; piece < PIECES_EACH; piece++) {
+      // Lanes past a row that fills no power of 2 repeat its last piece; what they add up is dropped.
+      const int owned = min(lane % ROW_LANES + piece * ROW_LANES, V_PIECES - 1);
       float v_x[WIDE];
-      to_floats(v_tile[x * V_STRIDE + min(lane % ROW_LANES + piece * ROW_LANES, V_PIECES - 1)],
-                v_x);
+      to_floats(v_tile[x * V_STRIDE + owned], v_x);
 #pragma unroll
       for (int r = 0; r < BLOCK_M; r++) {
         if (MASKED && (key + x < first_key[r] || key + x >= end_key[r])) continue;
 #pragma unroll
         for (int c = 0; c < WIDE; c++) {
-          acc[r * COLUMNS_EACH + piece * WIDE + c] =
-              fma(p[r], v_x[c], acc[r * COLUMNS_EACH + piece * WIDE + c]);
+          const int e = r * COLUMNS_EACH + piece * WIDE + c;
+          acc[e] = fma(p[r], v_x[c], acc[e]);
         }
       }
     }
@@ -161,7 +196,7 @@ FORCE_INLINE void multiply_values(const float4 *p_tile, const uint4 *v_tile, flo
 
 // ---- splits --------------------------------------------------------------------------------------
 
-extern "C" __global__ void __launch_bounds__(32 * WARPS, 1)
+extern "C" __global__ void __launch_bounds__(32 * WARPS, BLOCKS_PER_SM)
     attention_splitkv(const storage_t *__restrict__ q, const storage_t *__restrict__ k,
                       const storage_t *__restrict__ v, float *__restrict__ partial_out,
                       float *__restrict__ partial_m, float *__restrict__ partial_l,
@@ -203,11 +238,11 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, 1)
   const float scale = SCORE_SCALE(args);
   const int key0 = tiles_begin + warp * BLOCK_N;
   if (key0 < tiles_end) {
-    load_tile_async(K_PIECES, k_tile, K_STRIDE, (const uint4 *)(k + (kv_row0 + key0) * HEAD_DIM),
-                    args.seqlen_k - key0);
+    load_tile_async<K_PIECES>(k_tile, K_STRIDE, (const uint4 *)(k + (kv_row0 + key0) * HEAD_DIM),
+                              args.seqlen_k - key0);
     commit_copies();
-    load_tile_async(V_PIECES, v_tile, V_STRIDE, (const uint4 *)(v + (kv_row0 + key0) * HEAD_DIM_V),
-                    args.seqlen_k - key0);
+    load_tile_async<V_PIECES>(v_tile, V_STRIDE, (const uint4 *)(v + (kv_row0 + key0) * HEAD_DIM_V),
+                              args.seqlen_k - key0);
     commit_copies();
   }
   for (int e = (int)threadIdx.x; e < BLOCK_M * K_PIECES; e += 32 * WARPS) {
@@ -247,7 +282,7 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, 1)
     float s[BLOCK_M * KEYS_EACH];
 #pragma unroll
     for (int e = 0; e < BLOCK_M * KEYS_EACH; e++) s[e] = 0.0f;
-#pragma unroll 2
+#pragma unroll UNROLL
     for (int piece = 0; piece < K_PIECES; piece++) {
       float k_x[KEYS_EACH][WIDE];
 #pragma unroll
@@ -274,18 +309,17 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, 1)
     // reading.
     __syncwarp();
     if (next < tiles_end) {
-      load_tile_async(K_PIECES, k_tile, K_STRIDE, (const uint4 *)(k + (kv_row0 + next) * HEAD_DIM),
-                      args.seqlen_k - next);
+      load_tile_async<K_PIECES>(k_tile, K_STRIDE, (const uint4 *)(k + (kv_row0 + next) * HEAD_DIM),
+                                args.seqlen_k - next);
     }
     commit_copies();
 
     // ---- mask
-    int first_key[BLOCK_M], end_key[BLOCK_M];
     if (!all_visible) {
+      int first_key[BLOCK_M], end_key[BLOCK_M];
+      find_bounds(args, row0, group, first_key, end_key);
 #pragma unroll
       for (int r = 0; r < BLOCK_M; r++) {
-        first_key[r] = FIRST_KEY(args, (row0 + r) / group);
-        end_key[r] = END_KEY(args, (row0 + r) / group);
 #pragma unroll
         for (int c = 0; c < KEYS_EACH; c++) {
           const int j = key + lane + c * 32;
@@ -333,17 +367,20 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, 1)
     __syncwarp();
 
     // ---- acc = acc * alpha + p v
+    int first_key[BLOCK_M], end_key[BLOCK_M];
     if (all_visible) {
-      multiply_values<false>(p_tile, v_tile, acc, key, first_key, end_key);
+      multiply_values<0>(p_tile, v_tile, acc, key, first_key, end_key);
     } else {
-      multiply_values<true>(p_tile, v_tile, acc, key, first_key, end_key);
+      find_bounds(args, row0, group, first_key, end_key);
+      multiply_values<1>(p_tile, v_tile, acc, key, first_key, end_key);
     }
     // Write after read: the next v_tile and the next weights overwrite those that the warp's other
     // lanes may still be reading.
     __syncwarp();
     if (next < tiles_end) {
-      load_tile_async(V_PIECES, v_tile, V_STRIDE,
-                      (const uint4 *)(v + (kv_row0 + next) * HEAD_DIM_V), args.seqlen_k - next);
+      load_tile_async<V_PIECES>(v_tile, V_STRIDE,
+                                (const uint4 *)(v + (kv_row0 + next) * HEAD_DIM_V),
+                                args.seqlen_k - next);
     }
     commit_copies();
   }

@@ -21,6 +21,8 @@
 //   |  q  | |scores | BLOCK_M                         THREADS     |  p  | |  out  | BLOCK_M
 //   +-----+ +-------+                                 at a time   +-----+ +-------+
 //
+// Tiles come in two pairs: one is multiplied while the other arrives.
+//
 // Launch:
 //   scores   block (THREADS_N, THREADS_M, 1), grid (ceil(SEQLEN_K / BLOCK_N),
 //            ceil(SEQLEN_Q / BLOCK_M), B * H_Q)
@@ -31,8 +33,8 @@
 // Bytes: q SEQLEN_K / BLOCK_N times, k and v SEQLEN_Q / BLOCK_M times; the scores are
 //   written raw, read three times (maximum, sum, weights), written as probabilities, and read
 //   HEAD_DIM_V / BLOCK_N times, rounded up.
-// Shared memory: 4 (BLOCK_M + BLOCK_N) (BLOCK_K + 4) bytes in scores, 4 SOFTMAX_THREADS in softmax,
-//   4 (BLOCK_M (BLOCK_K + 4) + BLOCK_K BLOCK_N) in values.
+// Shared memory: 8 (BLOCK_M + BLOCK_N) (BLOCK_K + 4) bytes in scores, 4 SOFTMAX_THREADS in softmax,
+//   8 (BLOCK_M (BLOCK_K + 4) + BLOCK_K BLOCK_N) in values.
 // Registers: BLOCK_M / THREADS_M (BLOCK_N / THREADS_N + 4) and as many again for operands and addresses.
 // Numerics: fp32, fused multiply-adds; row sums by a tree.
 // Limits: fp32 storage; tensors start at multiples of 16 bytes; B H_Q and the blocks along SEQLEN_Q at
@@ -66,6 +68,9 @@
 #if BLOCK_N % (4 * THREADS_N) != 0
 #error "BLOCK_N must be a multiple of 4 THREADS_N"
 #endif
+#if BLOCK_K * (BLOCK_M + BLOCK_N) > 4096
+#error "BLOCK_K (BLOCK_M + BLOCK_N) must be at most 4096: two pairs of tiles in shared memory"
+#endif
 
 #include "local_tiles.h"
 
@@ -77,11 +82,20 @@
 
 // ---- scores --------------------------------------------------------------------------------------
 
+// Starts to load the tiles that begin at column `depth` of q and k.
+FORCE_INLINE void load_score_tiles(const float *q, const float *k, const int rows_left,
+                                   const int keys_left, const int depth, float *q_tile,
+                                   float *k_tile) {
+  load_tile<BLOCK_M, BLOCK_K>(q_tile, A_STRIDE, q + depth, HEAD_DIM, rows_left, HEAD_DIM - depth);
+  load_tile<BLOCK_N, BLOCK_K>(k_tile, K_STRIDE, k + depth, HEAD_DIM, keys_left, HEAD_DIM - depth);
+}
+
+// The 1 in the bounds: a block a multiprocessor is enough. Left to itself ptxas aims at more, and spills.
 extern "C" __global__ void __launch_bounds__(THREADS_M *THREADS_N, 1)
     attention_scores_staged(const float *__restrict__ q, const float *__restrict__ k,
                             float *__restrict__ scores, const attention_args args) {
-  __shared__ __align__(16) float q_tile[BLOCK_M * A_STRIDE];
-  __shared__ __align__(16) float k_tile[BLOCK_N * K_STRIDE];
+  __shared__ __align__(16) float q_tile[2][BLOCK_M * A_STRIDE];
+  __shared__ __align__(16) float k_tile[2][BLOCK_N * K_STRIDE];
   const int tx = thread_x();
   const int ty = thread_y();
   const int key0 = (int)blockIdx.x * BLOCK_N;
@@ -99,17 +113,21 @@ extern "C" __global__ void __launch_bounds__(THREADS_M *THREADS_N, 1)
 #pragma unroll
   for (int e = 0; e < ROWS_EACH * COLUMNS_EACH; e++) acc[e] = 0.0f;
 
+  q += q_row0 * HEAD_DIM;
+  k += kv_row0 * HEAD_DIM;
+  load_score_tiles(q, k, args.seqlen_q - row0, args.seqlen_k - key0, 0, q_tile[0], k_tile[0]);
   for (int depth = 0; depth < HEAD_DIM; depth += BLOCK_K) {
-    load_tile(BLOCK_M, BLOCK_K, q_tile, A_STRIDE, q + q_row0 * HEAD_DIM + depth, HEAD_DIM,
-              args.seqlen_q - row0, HEAD_DIM - depth, 1.0f);
-    load_tile(BLOCK_N, BLOCK_K, k_tile, K_STRIDE, k + kv_row0 * HEAD_DIM + depth, HEAD_DIM,
-              args.seqlen_k - key0, HEAD_DIM - depth, 1.0f);
-    // Read after write: every thread multiplies what the others have just loaded.
+    const int now = depth / BLOCK_K % 2;
+    wait_for_copies<0>();
+    // Read after write: every thread multiplies what the others have loaded. Write after read: the
+    // next tiles overwrite those before these, which slower threads may still have been reading.
     __syncthreads();
-    multiply_tiles_transposed<ROWS_EACH, COLUMNS_EACH, BLOCK_K>(q_tile, A_STRIDE, k_tile, K_STRIDE,
-                                                                acc);
-    // Write after read: the next tiles overwrite what slower threads may still be reading.
-    __syncthreads();
+    if (depth + BLOCK_K < HEAD_DIM) {
+      load_score_tiles(q, k, args.seqlen_q - row0, args.seqlen_k - key0, depth + BLOCK_K,
+                       q_tile[1 - now], k_tile[1 - now]);
+    }
+    multiply_tiles_transposed<ROWS_EACH, COLUMNS_EACH, BLOCK_K>(q_tile[now], A_STRIDE, k_tile[now],
+                                                                K_STRIDE, acc);
   }
 
 #pragma unroll
@@ -184,11 +202,21 @@ extern "C" __global__ void __launch_bounds__(SOFTMAX_THREADS)
 
 // ---- values --------------------------------------------------------------------------------------
 
+// Starts to load the tiles that begin at column `key` of the probabilities and row `key` of v.
+FORCE_INLINE void load_value_tiles(const float *probabilities, const float *v,
+                                   const attention_args args, const int row0, const int column0,
+                                   const int key, float *p_tile, float *v_tile) {
+  load_tile<BLOCK_M, BLOCK_K>(p_tile, A_STRIDE, probabilities + key, args.seqlen_k,
+                              args.seqlen_q - row0, args.seqlen_k - key);
+  load_tile<BLOCK_K, BLOCK_N>(v_tile, V_STRIDE, v + (size_t)key * HEAD_DIM_V + column0, HEAD_DIM_V,
+                              args.seqlen_k - key, HEAD_DIM_V - column0);
+}
+
 extern "C" __global__ void __launch_bounds__(THREADS_M *THREADS_N, 1)
     attention_values_staged(const float *__restrict__ probabilities, const float *__restrict__ v,
                             float *__restrict__ out, const attention_args args) {
-  __shared__ __align__(16) float p_tile[BLOCK_M * A_STRIDE];
-  __shared__ __align__(16) float v_tile[BLOCK_K * V_STRIDE];
+  __shared__ __align__(16) float p_tile[2][BLOCK_M * A_STRIDE];
+  __shared__ __align__(16) float v_tile[2][BLOCK_K * V_STRIDE];
   const int tx = thread_x();
   const int ty = thread_y();
   const int column0 = (int)blockIdx.x * BLOCK_N;
@@ -217,21 +245,28 @@ extern "C" __global__ void __launch_bounds__(THREADS_M *THREADS_N, 1)
   const int tiles_end = END_KEY(args, last);
   const int shared_begin = FIRST_KEY(args, last);
   const int shared_end = END_KEY(args, row0);
+  probabilities += q_row0 * args.seqlen_k;
+  v += kv_row0 * HEAD_DIM_V;
+  if (tiles_begin < tiles_end) {
+    load_value_tiles(probabilities, v, args, row0, column0, tiles_begin, p_tile[0], v_tile[0]);
+  }
   for (int key = tiles_begin; key < tiles_end; key += BLOCK_K) {
-    load_tile(BLOCK_M, BLOCK_K, p_tile, A_STRIDE, probabilities + q_row0 * args.seqlen_k + key,
-              args.seqlen_k, args.seqlen_q - row0, args.seqlen_k - key, 1.0f);
-    load_tile(BLOCK_K, BLOCK_N, v_tile, V_STRIDE, v + (kv_row0 + key) * HEAD_DIM_V + column0,
-              HEAD_DIM_V, args.seqlen_k - key, HEAD_DIM_V - column0, 1.0f);
-    // Read after write: every thread multiplies what the others have just loaded.
+    const int now = (key - tiles_begin) / BLOCK_K % 2;
+    wait_for_copies<0>();
+    // Read after write: every thread multiplies what the others have loaded. Write after read: the
+    // next tiles overwrite those before these, which slower threads may still have been reading.
     __syncthreads();
-    if (key >= shared_begin && key + BLOCK_K <= shared_end) {
-      multiply_tiles<ROWS_EACH, COLUMNS_EACH, BLOCK_K>(p_tile, A_STRIDE, v_tile, V_STRIDE, acc);
-    } else {
-      multiply_visible_tiles<ROWS_EACH, COLUMNS_EACH, BLOCK_K>(p_tile, A_STRIDE, v_tile, V_STRIDE,
-                                                               acc, key, first_key, end_key);
+    if (key + BLOCK_K < tiles_end) {
+      load_value_tiles(probabilities, v, args, row0, column0, key + BLOCK_K, p_tile[1 - now],
+                       v_tile[1 - now]);
     }
-    // Write after read: the next tiles overwrite what slower threads may still be reading.
-    __syncthreads();
+    if (key >= shared_begin && key + BLOCK_K <= shared_end) {
+      multiply_tiles<ROWS_EACH, COLUMNS_EACH, BLOCK_K>(p_tile[now], A_STRIDE, v_tile[now], V_STRIDE,
+                                                       acc);
+    } else {
+      multiply_visible_tiles<ROWS_EACH, COLUMNS_EACH, BLOCK_K>(
+          p_tile[now], A_STRIDE, v_tile[now], V_STRIDE, acc, key, first_key, end_key);
+    }
   }
 
 #pragma unroll

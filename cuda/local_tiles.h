@@ -6,23 +6,24 @@
 //   multiply_tiles_transposed   tx, tx + THREADS_N, ...
 // Operands are read from shared memory 16 bytes at a time, a[row][x .. x + 3] in both.
 //
-// Shared memory answers a warp's 16-byte reads in as few as two passes of 128 bytes, one per 16
-// lanes, where those 16 lanes ask for at most 128 bytes, in 8 different groups of 4 banks, and each
-// lane shares its address with its neighbour l ^ 1 or with l ^ 2. So a lane's bits are dealt out as
+// Shared memory answers a warp's 16-byte reads in passes of 128 bytes, at least one for each 16 lanes.
+// One is enough where those 16 lanes ask for at most 8 different 16 bytes, in different groups of 4
+// banks, and each lane l shares its address with its neighbour l ^ 1, or each with l ^ 2; else it takes
+// two. (Measured by many, written down by no manual.) So a lane's bits are dealt out as
 //
-//   lane    bit 4   bit 3   bit 2   bit 1   bit 0          THREADS_N 8: 16 lanes are 2 rows x 8
-//           ty 1    tx 2    tx 1    ty 0    tx 0           columns, a warp is 4 rows x 8 columns
-//           tx 3    tx 2    tx 1    ty 0    tx 0           THREADS_N 16: a warp is 2 rows x 16
+//   lane            bit 4   bit 3   bit 2   bit 1   bit 0
+//   THREADS_N 8     ty 1    tx 2    tx 1    ty 0    tx 0     a warp: 4 rows x 8 columns
+//   THREADS_N 16    tx 3    tx 2    tx 1    ty 0    tx 0     a warp: 2 rows x 16 columns
 //
-// and then no read below has a bank conflict:
-//   a[ty][x], 2 rows:         lanes l and l ^ 1 read the same; the rows are neighbours, and a_stride / 4
-//                             is odd or 2 modulo 4, so they start in different groups of banks
-//   b[x][COLUMN(tx, 0)], 8:   lanes l and l ^ 2 read the same; 128 contiguous bytes
-//   b[tx][x], 8 rows:         lanes l and l ^ 2 read the same; b_stride / 4 is odd, so 8 neighbouring
-//                             rows start in the 8 groups
+// and 16 lanes are 2 neighbouring rows x 8 neighbouring columns, for which no read has a conflict:
+//   a[ty][x]             l and l ^ 1 read the same; a_stride / 4 is no multiple of 8, so the 2 rows are in
+//                        different groups
+//   b[x][COLUMN(tx, 0)]  l and l ^ 2 read the same; 128 contiguous bytes
+//   b[tx][x]             l and l ^ 2 read the same; b_stride / 4 is odd, so 8 rows are in 8 groups
 #ifndef HEDDLE_LOCAL_TILES_H
 #define HEDDLE_LOCAL_TILES_H
 
+#include "async_copy.h"
 #include "cuda_math.h"
 
 #define COLUMN(tx, c) (4 * (tx) + (c) / 4 * (4 * THREADS_N) + (c) % 4)
@@ -42,34 +43,53 @@ FORCE_INLINE int thread_y() {
   return thread / 2 % 2 + thread / (2 * THREADS_N) * 2;
 }
 
-// Copies tile_rows x tile_columns elements of a row-major matrix into `tile`, 0 where the matrix has
-// ended: only rows_left rows and columns_left columns of it remain. No barrier. Rows that start at
-// multiples of 16 bytes, and so hold a multiple of 4 elements, move 16 bytes at a time.
-FORCE_INLINE void load_tile(const int tile_rows, const int tile_columns, float *tile,
-                            const int tile_stride, const float *source, const size_t source_stride,
-                            const int rows_left, const int columns_left, const float factor) {
+// Neighbouring threads that copy neighbouring 16 bytes of a row: up to 128 bytes of it.
+#define COPY_LANES(columns) ((columns) > 16 ? 8 : (columns) > 8 ? 4 : 2)
+
+// Copies ROWS x COLUMNS elements of a row-major matrix into `tile`, 0 where the matrix has ended: only
+// rows_left rows and columns_left columns of it remain. wait_for_copies and a barrier come before the
+// first use. Rows that start at multiples of 16 bytes, and so hold a multiple of 4 elements, move 16
+// bytes at a time, without waiting: each thread keeps to its place in a pattern of rows and columns that
+// is laid over the tile again and again, so that the addresses of its copies differ by constants.
+template <int ROWS, int COLUMNS>
+FORCE_INLINE void load_tile(float *tile, const int tile_stride, const float *source,
+                            const size_t source_stride, const int rows_left,
+                            const int columns_left) {
   const int thread = thread_index();
   if (source_stride % 4 == 0) {
-#pragma unroll 4
-    for (int e = thread; e < tile_rows * (tile_columns / 4); e += THREADS_M * THREADS_N) {
-      const int row = e / (tile_columns / 4);
-      const int column = e % (tile_columns / 4) * 4;
-      const int inside = row < rows_left && column < columns_left;
-      float4 x = {0.0f, 0.0f, 0.0f, 0.0f};
-      if (inside) x = *(const float4 *)(source + (size_t)row * source_stride + column);
-      *(float4 *)(tile + row * tile_stride + column) = {x.x * factor, x.y * factor, x.z * factor,
-                                                        x.w * factor};
+    const int lanes = COPY_LANES(COLUMNS);
+    const int row = thread / lanes;
+    const int column = thread % lanes * 4;
+    tile += row * tile_stride + column;
+    source += row * source_stride + column;
+#pragma unroll
+    for (int y = 0; y < ROWS; y += THREADS_M * THREADS_N / lanes) {
+      if (ROWS % (THREADS_M * THREADS_N / lanes) != 0 && row + y >= ROWS) break;
+#pragma unroll
+      for (int x = 0; x < COLUMNS; x += 4 * lanes) {
+        if (COLUMNS % (4 * lanes) != 0 && column + x >= COLUMNS) break;
+        copy_async(tile + y * tile_stride + x, source + y * source_stride + x,
+                   row + y < rows_left && column + x < columns_left);
+      }
     }
   } else {
 #pragma unroll 4
-    for (int e = thread; e < tile_rows * tile_columns; e += THREADS_M * THREADS_N) {
-      const int row = e / tile_columns;
-      const int column = e % tile_columns;
+    for (int e = thread; e < ROWS * COLUMNS; e += THREADS_M * THREADS_N) {
+      const int row = e / COLUMNS;
+      const int column = e % COLUMNS;
       const int inside = row < rows_left && column < columns_left;
-      tile[row * tile_stride + column] =
-          inside ? source[(size_t)row * source_stride + column] * factor : 0.0f;
+      tile[row * tile_stride + column] = inside ? source[row * source_stride + column] : 0.0f;
     }
   }
+  commit_copies();
+}
+
+// acc[0 .. 3] += a * b
+FORCE_INLINE void multiply_four(const float a, const float4 b, float *acc) {
+  acc[0] = fma(a, b.x, acc[0]);
+  acc[1] = fma(a, b.y, acc[1]);
+  acc[2] = fma(a, b.z, acc[2]);
+  acc[3] = fma(a, b.w, acc[3]);
 }
 
 // acc[r][c] += sum_x a[ty + r * THREADS_M][x] * b[x][COLUMN(tx, c)] over x < DEPTH, with acc
@@ -83,20 +103,18 @@ FORCE_INLINE void multiply_tiles(const float *a, const int a_stride, const float
   for (int x = 0; x < DEPTH; x += 4) {
     float4 a_x[ROWS];
 #pragma unroll
-    for (int r = 0; r < ROWS; r++)
+    for (int r = 0; r < ROWS; r++) {
       a_x[r] = *(const float4 *)(a + (ty + r * THREADS_M) * a_stride + x);
+    }
 #pragma unroll
     for (int c = 0; c < COLUMNS; c += 4) {
 #pragma unroll
       for (int y = 0; y < 4; y++) {
-        const float4 b_c = *(const float4 *)(b + (x + y) * b_stride + COLUMN(tx, c));
+        const float4 b_xc = *(const float4 *)(b + (x + y) * b_stride + COLUMN(tx, c));
 #pragma unroll
         for (int r = 0; r < ROWS; r++) {
           const float a_rx = y == 0 ? a_x[r].x : y == 1 ? a_x[r].y : y == 2 ? a_x[r].z : a_x[r].w;
-          acc[r * COLUMNS + c] = fma(a_rx, b_c.x, acc[r * COLUMNS + c]);
-          acc[r * COLUMNS + c + 1] = fma(a_rx, b_c.y, acc[r * COLUMNS + c + 1]);
-          acc[r * COLUMNS + c + 2] = fma(a_rx, b_c.z, acc[r * COLUMNS + c + 2]);
-          acc[r * COLUMNS + c + 3] = fma(a_rx, b_c.w, acc[r * COLUMNS + c + 3]);
+          multiply_four(a_rx, b_xc, acc + r * COLUMNS + c);
         }
       }
     }
@@ -142,18 +160,17 @@ FORCE_INLINE void multiply_visible_tiles(const float *a, const int a_stride, con
   const int ty = thread_y();
 #pragma unroll 1
   for (int x = 0; x < DEPTH; x++) {
+    float4 b_x[COLUMNS / 4];
+#pragma unroll
+    for (int c = 0; c < COLUMNS; c += 4) {
+      b_x[c / 4] = *(const float4 *)(b + x * b_stride + COLUMN(tx, c));
+    }
 #pragma unroll
     for (int r = 0; r < ROWS; r++) {
-      if (key + x < first_key[r] || key + x >= end_key[r]) continue;
       const float a_rx = a[(ty + r * THREADS_M) * a_stride + x];
+      if (key + x < first_key[r] || key + x >= end_key[r]) continue;
 #pragma unroll
-      for (int c = 0; c < COLUMNS; c += 4) {
-        const float4 b_c = *(const float4 *)(b + x * b_stride + COLUMN(tx, c));
-        acc[r * COLUMNS + c] = fma(a_rx, b_c.x, acc[r * COLUMNS + c]);
-        acc[r * COLUMNS + c + 1] = fma(a_rx, b_c.y, acc[r * COLUMNS + c + 1]);
-        acc[r * COLUMNS + c + 2] = fma(a_rx, b_c.z, acc[r * COLUMNS + c + 2]);
-        acc[r * COLUMNS + c + 3] = fma(a_rx, b_c.w, acc[r * COLUMNS + c + 3]);
-      }
+      for (int c = 0; c < COLUMNS; c += 4) multiply_four(a_rx, b_x[c / 4], acc + r * COLUMNS + c);
     }
   }
 }

@@ -54,6 +54,45 @@ FORCE_INLINE storage_t to_storage(const float x) {
 #endif
 }
 
+#if DTYPE != FP32 && __CUDA_ARCH__ >= 800
+// Two elements that are neighbours in memory share a register, the first in its low half.
+FORCE_INLINE unsigned to_storage_pair(const float x, const float y) {
+  unsigned pair;
+#if DTYPE == FP16
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(y), "f"(x));
+#else
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(y), "f"(x));
+#endif
+  return pair;
+}
+
+// x y + z of both neighbours, each rounded once.
+FORCE_INLINE unsigned fma_pair(const unsigned x, const unsigned y, const unsigned z) {
+  unsigned pair;
+#if DTYPE == FP16
+  asm("fma.rn.f16x2 %0, %1, %2, %3;" : "=r"(pair) : "r"(x), "r"(y), "r"(z));
+#else
+  asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(pair) : "r"(x), "r"(y), "r"(z));
+#endif
+  return pair;
+}
+
+// The sign bits are set of those of the two that are NaN or infinite: exponents of ones carry into
+// them. What the other bits are has no meaning.
+FORCE_INLINE unsigned wild_signs(const unsigned pair) {
+#if DTYPE == FP16
+  return (pair & 0x7c007c00u) + 0x04000400u;
+#else
+  return (pair & 0x7f807f80u) + 0x00800080u;
+#endif
+}
+
+// All ones for those of the two that are NaN or infinite.
+FORCE_INLINE unsigned wild_bits(const unsigned pair) {
+  return (wild_signs(pair) >> 15 & 0x00010001u) * 0xffffu;
+}
+#endif
+
 // The WIDE elements of 16 bytes.
 FORCE_INLINE void to_floats(const uint4 x, float *y) {
 #if DTYPE == FP32

@@ -17,8 +17,17 @@ record CompilerSearch(Optional<KernelCompiler> compiler, String missing) {
           new KernelSource("trial.cu", "extern \"C\" __global__ void trial() {}\n"),
           new TreeMap<>());
 
-  /** Looks for nvcc on the PATH, then for NVRTC. */
+  /** Looked for once in a process, and only when it is needed. */
+  private static final class ThisMachine {
+    static final CompilerSearch FOUND = look();
+  }
+
+  /** What this machine has: nvcc on the PATH, else NVRTC. */
   static CompilerSearch onThisMachine() {
+    return ThisMachine.FOUND;
+  }
+
+  private static CompilerSearch look() {
     CompilerSearch nvcc = forNvcc();
     if (nvcc.compiler.isPresent()) {
       return nvcc;

@@ -206,6 +206,17 @@ final class CudaDriver implements AutoCloseable {
     return function;
   }
 
+  /** Shared memory that a kernel declares itself, bytes. */
+  int staticShared(CUfunction function) {
+    enter();
+    int[] bytes = new int[1];
+    check(
+        "cuFuncGetAttribute(SHARED_SIZE_BYTES)",
+        JCudaDriver.cuFuncGetAttribute(
+            bytes, CUfunction_attribute.CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES, function));
+    return bytes[0];
+  }
+
   /** Lets a kernel be launched with so much dynamic shared memory. */
   void allowDynamicShared(CUfunction function, int bytes) {
     enter();
@@ -268,6 +279,12 @@ final class CudaDriver implements AutoCloseable {
   void synchronize(CUstream stream) {
     enter();
     check("cuStreamSynchronize", JCudaDriver.cuStreamSynchronize(stream));
+  }
+
+  /** Waits until an event has happened; one that was never queued has. */
+  void synchronize(CUevent event) {
+    enter();
+    check("cuEventSynchronize", JCudaDriver.cuEventSynchronize(event));
   }
 
   void release(CUstream stream) {

@@ -14,6 +14,7 @@ import dev.heddle.core.DeviceException;
 import dev.heddle.core.Probe;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.function.Supplier;
 import jcuda.driver.CUresult;
 
 /**
@@ -36,11 +37,15 @@ record Discovery(List<CudaDevice> devices, Probe probe) {
   /** {@code CUDA_ERROR_STUB_LIBRARY}, a code that JCuda has no name for. */
   private static final int STUB_LIBRARY = 34;
 
-  /** Looks for devices; never throws, whatever is missing or broken. */
-  static Discovery run(String backend) {
+  /**
+   * Looks for devices; never throws, whatever is missing or broken.
+   *
+   * @param ways tells how kernels get to a device; asked when there is one
+   */
+  static Discovery run(String backend, Supplier<String> ways) {
     try {
       CudaLibrary.load();
-      return run(backend, Inventory.ofThisMachine());
+      return run(backend, Inventory.ofThisMachine(), ways);
     } catch (CudaLibrary.Missing e) {
       return unavailable(e.reason(), e.remedy());
     } catch (Throwable e) {
@@ -50,8 +55,8 @@ record Discovery(List<CudaDevice> devices, Probe probe) {
     }
   }
 
-  /** Looks through an inventory; never throws. */
-  static Discovery run(String backend, Inventory inventory) {
+  /** Looks through an inventory. */
+  static Discovery run(String backend, Inventory inventory, Supplier<String> ways) {
     try {
       int driver = inventory.driverVersion();
       if (driver < OLDEST_DRIVER) {
@@ -65,14 +70,15 @@ record Discovery(List<CudaDevice> devices, Probe probe) {
       }
       int code = inventory.initialise();
       return code == CUresult.CUDA_SUCCESS
-          ? search(backend, inventory, driver)
+          ? search(backend, inventory, driver, ways)
           : notStarted(code, inventory.name(code));
     } catch (DeviceException e) {
       return unavailable("the NVIDIA driver is broken: " + e.getMessage(), CHECK);
     }
   }
 
-  private static Discovery search(String backend, Inventory inventory, int driver) {
+  private static Discovery search(
+      String backend, Inventory inventory, int driver, Supplier<String> ways) {
     List<CudaDevice> devices = new ArrayList<>();
     List<String> notes = new ArrayList<>();
     int count = inventory.devices();
@@ -84,10 +90,20 @@ record Discovery(List<CudaDevice> devices, Probe probe) {
       }
     }
     if (!devices.isEmpty()) {
-      List<Device> visible = devices.stream().map(CudaDevice::device).toList();
-      return new Discovery(List.copyOf(devices), new Probe.Available(visible, notes));
+      notes.add(ways.get());
+      return of(devices, notes);
     }
     return notes.isEmpty() ? noDevice() : unavailable(String.join("; ", notes), CHECK);
+  }
+
+  /** Devices that need not be looked for. */
+  static Discovery of(List<CudaDevice> devices) {
+    return of(devices, List.of());
+  }
+
+  private static Discovery of(List<CudaDevice> devices, List<String> notes) {
+    List<Device> visible = devices.stream().map(CudaDevice::device).toList();
+    return new Discovery(List.copyOf(devices), new Probe.Available(visible, notes));
   }
 
   private static CudaDevice describe(
@@ -106,10 +122,11 @@ record Discovery(List<CudaDevice> devices, Probe probe) {
             backend,
             index,
             name,
-            "CUDA driver "
-                + CudaDevice.version(driver)
-                + ", compute capability "
-                + CudaDevice.computeCapability(architecture),
+            "%s%s, compute capability %s"
+                .formatted(
+                    emulated ? "emulated CUDA " : driverName(inventory),
+                    CudaDevice.version(driver),
+                    CudaDevice.computeCapability(architecture)),
             emulated ? Device.Kind.CPU : Device.Kind.GPU,
             emulated,
             new Device.Limits(
@@ -128,6 +145,13 @@ record Discovery(List<CudaDevice> devices, Probe probe) {
         sharedOptIn,
         inventory.attribute(ordinal, CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_MULTIPROCESSOR),
         inventory.attribute(ordinal, CU_DEVICE_ATTRIBUTE_MAX_REGISTERS_PER_MULTIPROCESSOR));
+  }
+
+  private static String driverName(Inventory inventory) {
+    return inventory
+        .driverRelease()
+        .map(release -> "NVIDIA driver " + release + ", CUDA ")
+        .orElse("NVIDIA driver of CUDA ");
   }
 
   /** What it means that {@code cuInit} failed. */

@@ -1,6 +1,10 @@
 package dev.heddle.cuda;
 
 import dev.heddle.core.DeviceException;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Optional;
 import jcuda.driver.CUdevice;
 import jcuda.driver.CUresult;
 import jcuda.driver.JCudaDriver;
@@ -19,6 +23,9 @@ interface Inventory {
 
   /** Newest CUDA version that the driver knows: 1000 x major + 10 x minor. */
   int driverVersion();
+
+  /** The driver's own version, such as {@code 550.54.15}; empty where the system does not tell. */
+  Optional<String> driverRelease();
 
   /** Number of devices. */
   int devices();
@@ -41,6 +48,9 @@ interface Inventory {
   final class Driver implements Inventory {
     private static final int NAME_BYTES = 256;
 
+    /** Where Linux shows the version of the kernel's half of the driver. */
+    private static final Path RELEASE = Path.of("/sys/module/nvidia/version");
+
     private Driver() {}
 
     @Override
@@ -58,6 +68,15 @@ interface Inventory {
       int[] version = new int[1];
       check("cuDriverGetVersion", JCudaDriver.cuDriverGetVersion(version));
       return version[0];
+    }
+
+    @Override
+    public Optional<String> driverRelease() {
+      try {
+        return Optional.of(Files.readString(RELEASE).strip());
+      } catch (IOException e) {
+        return Optional.empty();
+      }
     }
 
     @Override

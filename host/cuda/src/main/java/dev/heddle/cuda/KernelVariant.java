@@ -26,6 +26,9 @@ import java.util.stream.Collectors;
 record KernelVariant(KernelSource source, SortedMap<String, Integer> macros) {
   private static final Pattern LINE = Pattern.compile("(?m)^#line \\d+ \"([^\"]+)\"");
 
+  /** Ten times the architecture, where a text asks for it. */
+  private static final String ARCHITECTURE = "__CUDA_ARCH__";
+
   /** What every compiler is told besides the macros and the architecture. */
   private static final List<String> OPTIONS = List.of("-std=c++17", "-lineinfo");
 
@@ -64,10 +67,15 @@ record KernelVariant(KernelSource source, SortedMap<String, Integer> macros) {
     return options;
   }
 
+  /** Whether the text asks what it is compiled for. */
+  boolean dependsOnArchitecture() {
+    return text().contains(ARCHITECTURE);
+  }
+
   /** Why the file itself refuses to be compiled for an architecture, or empty when it does not. */
   Optional<Refusal> refusal(int architecture) {
     SortedMap<String, Integer> given = new TreeMap<>(macros);
-    given.put("__CUDA_ARCH__", 10 * architecture);
+    given.put(ARCHITECTURE, 10 * architecture);
     return Tunables.of(source).refusal(Map.of(), given);
   }
 

@@ -51,29 +51,27 @@ public final class PtxBuild {
     CompilerSearch search = CompilerSearch.forNvcc();
     if (search.compiler().isEmpty()) {
       say(search.missing() + ": no PTX is shipped, and kernels are compiled when they are run");
+      build(folder, search.compiler(), List.of());
+    } else {
+      build(folder, search.compiler(), ShippedKernels.variants());
     }
-    build(folder, search.compiler(), ShippedKernels.variants());
   }
 
-  /**
-   * Brings a folder up to date.
-   *
-   * @return number of texts that were compiled
-   */
-  static int build(
+  /** Brings a folder up to date. */
+  static void build(
       Path folder, Optional<KernelCompiler> compiler, Collection<KernelVariant> variants)
       throws IOException {
     if (compiler.isEmpty()) {
       keepOnly(folder, Set.of());
-      return 0;
+    } else {
+      new PtxBuild(folder, compiler.get()).build(variants);
     }
-    return new PtxBuild(folder, compiler.get()).build(variants);
   }
 
   /** One text to make. */
   private record Job(KernelVariant variant, ShippedPtx.Entry entry) {}
 
-  private int build(Collection<KernelVariant> variants) throws IOException {
+  private void build(Collection<KernelVariant> variants) throws IOException {
     long start = System.nanoTime();
     List<Job> jobs = variants.stream().flatMap(PtxBuild::jobs).distinct().toList();
     List<ShippedPtx.Entry> entries = jobs.stream().map(Job::entry).toList();
@@ -99,12 +97,14 @@ public final class PtxBuild {
     ShippedPtx index = new ShippedPtx(compiler.name(), entries);
     UserCache.write(
         folder.resolve(ShippedPtx.INDEX), index.json().getBytes(StandardCharsets.UTF_8));
-    return stale.size();
   }
 
+  /** A text for the oldest devices runs on all others: a second one is made where it differs. */
   private static Stream<Job> jobs(KernelVariant variant) {
+    boolean oldest = variant.refusal(OLDEST).isEmpty();
     return Stream.of(OLDEST, MAIN)
-        .filter(architecture -> variant.refusal(architecture).isEmpty())
+        .filter(architecture ->
+            architecture == OLDEST ? oldest : !oldest || variant.dependsOnArchitecture())
         .map(architecture -> new Job(variant, ShippedPtx.Entry.of(variant, architecture)));
   }
 

@@ -7,9 +7,15 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.SymbolLookup;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.condition.EnabledOnOs;
@@ -31,6 +37,9 @@ class DiscoveryTest {
       int cuDeviceGetCount(int *count) { *count = 0; return 0; }
       int cuGetErrorName(int code, const char **name) { *name = "CUDA_ERROR_FAKE"; return 0; }
       """;
+
+  private static final Map<String, String> NO_DEVICE =
+      Map.of("FAKE_INIT", "100", "FAKE_VERSION", "12060");
 
   @TempDir Path folder;
 
@@ -85,12 +94,66 @@ class DiscoveryTest {
     assertThat(probe(environment)).startsWith("Unavailable").contains(reason).contains(remedy);
   }
 
+  // ---- JCuda's native library
+
+  @Test
+  void processesThatStartTogetherUnpackOneWholeLibrary() throws Exception {
+    NativeBuild.library(folder.resolve("libcuda.so.1"), FAKE_DRIVER);
+    try (ExecutorService pool = Executors.newFixedThreadPool(4)) {
+      List<Future<String>> answers = new ArrayList<>();
+      for (int i = 0; i < 4; i++) {
+        answers.add(pool.submit(() -> probe(NO_DEVICE)));
+      }
+      for (Future<String> answer : answers) {
+        assertThat(answer.get()).contains("finds no device");
+      }
+    }
+    try (Stream<Path> files = Files.list(cache().resolve("heddle/jcuda"))) {
+      assertThat(files).as("nothing unfinished is left").hasSize(1);
+    }
+  }
+
+  @Test
+  void aDamagedLibraryIsReplaced() throws Exception {
+    NativeBuild.library(folder.resolve("libcuda.so.1"), FAKE_DRIVER);
+    probe(NO_DEVICE);
+    Path library;
+    try (Stream<Path> files = Files.list(cache().resolve("heddle/jcuda"))) {
+      library = files.toList().getFirst();
+    }
+    byte[] whole = Files.readAllBytes(library);
+    Files.write(library, Arrays.copyOf(whole, whole.length / 2));
+    assertThat(probe(NO_DEVICE)).contains("finds no device");
+    assertThat(Files.readAllBytes(library)).isEqualTo(whole);
+  }
+
+  @Test
+  void whereTheCacheCannotBeWrittenATemporaryFolderServesAndGoes() throws Exception {
+    NativeBuild.library(folder.resolve("libcuda.so.1"), FAKE_DRIVER);
+    Files.createFile(cache());
+    Path temporary = Files.createDirectory(folder.resolve("temporary"));
+    assertThat(probe(NO_DEVICE, "-Djava.io.tmpdir=" + temporary)).contains("finds no device");
+    try (Stream<Path> files = Files.list(temporary)) {
+      assertThat(files.filter(file -> file.toString().contains("heddle"))).isEmpty();
+    }
+  }
+
+  @Test
+  void theSharedTemporaryFolderStaysAsItIs() throws Exception {
+    NativeBuild.library(folder.resolve("libcuda.so.1"), FAKE_DRIVER);
+    Path temporary = Files.createDirectory(folder.resolve("temporary"));
+    probe(NO_DEVICE, "-Djava.io.tmpdir=" + temporary);
+    try (Stream<Path> files = Files.list(temporary)) {
+      assertThat(files.filter(file -> file.toString().contains("JCuda"))).isEmpty();
+    }
+  }
+
   /** The one line that is printed, with the folder first among those of libraries. */
-  private String probe(Map<String, String> environment) throws Exception {
+  private String probe(Map<String, String> environment, String... options) throws Exception {
     Map<String, String> all = new TreeMap<>(environment);
     all.put("LD_LIBRARY_PATH", folder.toString());
     all.put("XDG_CACHE_HOME", cache().toString());
-    List<String> output = ForkedJvm.run(folder, ProbeRun.class, all);
+    List<String> output = ForkedJvm.run(folder, List.of(options), ProbeRun.class, all);
     assertThat(output).as("nothing but the answer is printed").hasSize(1);
     return output.getFirst();
   }

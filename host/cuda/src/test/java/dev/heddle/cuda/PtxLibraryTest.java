@@ -6,7 +6,7 @@ import dev.heddle.core.Refusal;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import org.junit.jupiter.api.BeforeEach;
@@ -17,9 +17,7 @@ class PtxLibraryTest {
   private static final String NO_COMPILER = "no nvcc on the PATH and no NVRTC (libnvrtc)";
 
   @TempDir Path folder;
-  private final List<Integer> compiled = new ArrayList<>();
-  private String compilerName = "nvcc 1.0";
-  private List<Integer> architectures = List.of(75, 80, 90);
+  private RecordingCompiler compiler = new RecordingCompiler("nvcc 1.0");
   private PtxCache cache;
 
   @BeforeEach
@@ -33,14 +31,14 @@ class PtxLibraryTest {
   void theDevicesOwnArchitectureIsCompiledFor() {
     Ptx ptx = library().ptx(Variants.device(90), Variants.scale(2));
     assertThat(ptx.origin()).isEqualTo("nvcc 1.0");
-    assertThat(ptx.text()).isEqualTo(".version 7.8\n.target sm_90\n");
+    assertThat(ptx.text()).isEqualTo(".version 7.8\n.target sm_90\n// {FACTOR=2}\n");
   }
 
   @Test
   void theHighestArchitectureBelowTheDevicesIsCompiledForWhereTheCompilerIsOlder() {
     library().ptx(Variants.device(120), Variants.scale(2));
     library().ptx(Variants.device(86), Variants.scale(2));
-    assertThat(compiled).containsExactly(90, 80);
+    assertThat(compiler.jobs()).containsExactly("scale.cu 90", "scale.cu 80");
   }
 
   // ---- what is kept
@@ -49,7 +47,7 @@ class PtxLibraryTest {
   void whatWasCompiledOnceIsKept() {
     String first = library().ptx(Variants.device(80), Variants.scale(2)).text();
     String second = library().ptx(Variants.device(80), Variants.scale(2)).text();
-    assertThat(compiled).hasSize(1);
+    assertThat(compiler.jobs()).hasSize(1);
     assertThat(second).isEqualTo(first);
   }
 
@@ -58,28 +56,30 @@ class PtxLibraryTest {
     library().ptx(Variants.device(80), Variants.scale(2));
     library().ptx(Variants.device(80), Variants.scale(3));
     library().ptx(Variants.device(90), Variants.scale(2));
-    compilerName = "nvcc 1.1";
-    library().ptx(Variants.device(80), Variants.scale(2));
     library().ptx(Variants.device(80), Variants.modern());
-    assertThat(compiled).containsExactly(80, 80, 90, 80, 80);
+    assertThat(compiler.jobs())
+        .containsExactly("scale.cu 80", "scale.cu 80", "scale.cu 90", "modern.cu 80");
+    compiler = new RecordingCompiler("nvcc 1.1");
+    library().ptx(Variants.device(80), Variants.scale(2));
+    assertThat(compiler.jobs()).hasSize(1);
   }
 
   @Test
   void aDamagedFileIsNoticedAndMadeAgain() throws Exception {
     KernelVariant variant = Variants.scale(2);
     String whole = library().ptx(Variants.device(80), variant).text();
-    Path file = cache.file(variant, compiler(), 80);
+    Path file = cache.file(variant, compiler, 80);
     byte[] kept = Files.readAllBytes(file);
-    byte[] cut = java.util.Arrays.copyOf(kept, kept.length - 3);
+    byte[] cut = Arrays.copyOf(kept, kept.length - 3);
     byte[] changed = kept.clone();
     changed[kept.length - 3] ^= 1;
     List<byte[]> damages =
         List.of(cut, changed, new byte[0], new byte[] {(byte) 0xFF, (byte) 0xFE, 10, (byte) 0xC0});
     for (byte[] damaged : damages) {
-      compiled.clear();
+      compiler.jobs();
       Files.write(file, damaged);
       assertThat(library().ptx(Variants.device(80), variant).text()).isEqualTo(whole);
-      assertThat(compiled).as(new String(damaged, StandardCharsets.ISO_8859_1)).hasSize(1);
+      assertThat(compiler.jobs()).as(new String(damaged, StandardCharsets.ISO_8859_1)).hasSize(1);
       assertThat(Files.readAllBytes(file)).isEqualTo(kept);
     }
   }
@@ -89,7 +89,7 @@ class PtxLibraryTest {
     cache = new PtxCache(Files.createFile(folder.resolve("a file")).resolve("ptx"));
     for (int time = 1; time <= 2; time++) {
       assertThat(library().ptx(Variants.device(80), Variants.scale(2)).text()).contains("sm_80");
-      assertThat(compiled).hasSize(time);
+      assertThat(compiler.jobs()).hasSize(1);
     }
   }
 
@@ -123,7 +123,7 @@ class PtxLibraryTest {
                 "compiler",
                 "scale.cu is not shipped with {FACTOR=2}, and nvcc 1.0 compiles for 7.5 and newer"
                     + " only"));
-    assertThat(compiled).as("nothing is compiled to find out").isEmpty();
+    assertThat(compiler.jobs()).as("nothing is compiled to find out").isEmpty();
   }
 
   @Test
@@ -166,32 +166,6 @@ class PtxLibraryTest {
   }
 
   private CompilerSearch search() {
-    return new CompilerSearch(Optional.of(compiler()), "");
-  }
-
-  /** A compiler that notes what it compiled for. */
-  private KernelCompiler compiler() {
-    return new KernelCompiler() {
-      @Override
-      public String name() {
-        return compilerName;
-      }
-
-      @Override
-      public String location() {
-        return "/bin/nvcc";
-      }
-
-      @Override
-      public List<Integer> architectures() {
-        return architectures;
-      }
-
-      @Override
-      public String compile(KernelVariant variant, int architecture) {
-        compiled.add(architecture);
-        return ".version 9.0\n.target sm_" + architecture + "\n";
-      }
-    };
+    return new CompilerSearch(Optional.of(compiler), "");
   }
 }

@@ -26,6 +26,23 @@ final class Variants {
         Map.of("FACTOR", factor));
   }
 
+  /** A kernel that devices of compute capability 8.0 or newer run in a way of their own. */
+  static KernelVariant adaptive() {
+    return variant(
+        "adaptive.cu",
+        """
+        #line 1 "adaptive.cu"
+        extern "C" __global__ void adaptive(int *x) {
+        #if __CUDA_ARCH__ >= 800
+          *x = 2;
+        #else
+          *x = 1;
+        #endif
+        }
+        """,
+        Map.of());
+  }
+
   /** A kernel that only devices of compute capability 8.0 or newer run. */
   static KernelVariant modern() {
     return variant(

@@ -27,8 +27,27 @@ public final class ForkedJvm {
   public static List<String> run(
       Path folder, Class<?> main, Map<String, String> environment, String... arguments)
       throws IOException, InterruptedException {
+    return run(folder, List.of(), main, environment, arguments);
+  }
+
+  /**
+   * Runs it to its end, which must be a good one.
+   *
+   * @param folder where its output may lie meanwhile
+   * @param options for its JVM
+   * @param environment variables to set for it
+   * @return the lines that it and native code in it printed
+   */
+  public static List<String> run(
+      Path folder,
+      List<String> options,
+      Class<?> main,
+      Map<String, String> environment,
+      String... arguments)
+      throws IOException, InterruptedException {
     List<String> command = new ArrayList<>();
     command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
+    command.addAll(options);
     command.addAll(
         List.of(
             "--enable-native-access=ALL-UNNAMED",

@@ -8,7 +8,6 @@ import dev.heddle.core.Plan;
 import dev.heddle.core.Probe;
 import dev.heddle.core.Refusal;
 import java.util.List;
-import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.SortedMap;
@@ -86,25 +85,30 @@ public abstract class KernelBackend<D> implements Backend {
 
   @Override
   public final Plan plan(Device device, Operation operation, String algorithm) {
-    Plan fallback = Plan.of(algorithm);
-    if (!algorithms(device, operation).contains(algorithm)) {
-      return fallback;
-    }
-    String kernel = Siblings.kernel(operation, algorithm);
-    for (Map<String, Integer> candidate :
-        tuned.candidates(families(target(device)), operation, kernel)) {
-      Plan plan = Plan.of(algorithm, candidate);
-      if (refusal(device, operation, plan).isEmpty()) {
-        return plan;
-      }
-    }
-    return fallback;
+    D target = target(device);
+    return ladder(target, operation).contains(algorithm)
+        ? plan(target, operation, algorithm)
+        : Plan.of(algorithm);
+  }
+
+  /** The first of the best known tunables that is not refused, or the file's defaults. */
+  private Plan plan(D target, Operation operation, String algorithm) {
+    return tuned
+        .candidates(families(target), operation, Siblings.kernel(operation, algorithm))
+        .stream()
+        .map(tunables -> Plan.of(algorithm, tunables))
+        .filter(plan -> refusal(target, operation, plan).isEmpty())
+        .findFirst()
+        .orElse(Plan.of(algorithm));
   }
 
   @Override
   public final Optional<Refusal> refusal(Device device, Operation operation, Plan plan) {
-    D target = target(device);
-    return Refusal.ofAlgorithm(device, operation, plan, ladder(target, operation))
+    return refusal(target(device), operation, plan);
+  }
+
+  private Optional<Refusal> refusal(D target, Operation operation, Plan plan) {
+    return Refusal.ofAlgorithm(device(target), operation, plan, ladder(target, operation))
         .or(() -> Refusal.unlessAmong(dtypes(operation, plan.algorithm()), operation.dtype()))
         .or(() ->
             files

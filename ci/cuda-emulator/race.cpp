@@ -1,0 +1,243 @@
+#include "race.h"
+
+#include <algorithm>
+
+#include "fault.h"
+
+namespace ptx {
+
+namespace {
+
+int shiftOf(std::uint32_t granule) { return __builtin_ctz(granule); }
+
+int lowestLane(Mask lanes) { return __builtin_ctz(lanes); }
+
+}  // namespace
+
+SharedShadow::SharedShadow(std::uint32_t bytes, std::uint32_t granule, int warps, bool checkRaces,
+                           bool checkUninitialised)
+    : shift_(shiftOf(granule)),
+      warps_(warps),
+      checkRaces_(checkRaces),
+      checkUninitialised_(checkUninitialised) {
+  const std::size_t cells = (std::size_t{bytes} + granule - 1) >> shift_;
+  written_.resize(cells);
+  read_.resize(cells);
+  readers_.resize(cells);
+  writeLine_.resize(cells);
+  readLine_.resize(cells);
+  positions_.resize(static_cast<std::size_t>(warps));
+}
+
+void SharedShadow::reset() {
+  std::fill(written_.begin(), written_.end(), 0);
+  std::fill(read_.begin(), read_.end(), 0);
+  clock_ = 0;
+  syncBlock();
+}
+
+// ---- Checks --------------------------------------------------------------------------------------
+
+bool SharedShadow::ordered(const Position &now, int warp, int lane, std::uint32_t stamp,
+                           int otherWarp, int otherLane) const {
+  if (stamp < now.seen[otherWarp]) return true;
+  if (otherWarp != warp) return false;
+  return otherLane == lane || (now.laneSeen && stamp < (*now.laneSeen)[lane][otherLane]);
+}
+
+void SharedShadow::checkRead(int warp, std::uint32_t cell, Mask lanes) {
+  const std::uint32_t written = written_[cell];
+  if (written == 0) {
+    if (!checkUninitialised_) return;
+    throw Fault{CudaError::LaunchFailed, lowestLane(lanes),
+                "uninitialised shared memory: read of " + place(cell) +
+                    ", which no thread of the block has written"};
+  }
+  const int otherWarp = written >> 5 & 31;
+  const int otherLane = written & 31;
+  if (written >= IN_FLIGHT) {
+    race("read", lowestLane(lanes), cell, "is being written by the unfinished cp.async of",
+         otherWarp, otherLane, writeLine_[cell]);
+  }
+  if (!checkRaces_) return;
+  const Position &now = positions_[warp];
+  for (Mask rest = lanes; rest; rest &= rest - 1) {
+    const int lane = lowestLane(rest);
+    if (!ordered(now, warp, lane, written >> WRITE_STAMP, otherWarp, otherLane)) {
+      race("read", lane, cell, "was written by", otherWarp, otherLane, writeLine_[cell]);
+    }
+  }
+}
+
+void SharedShadow::checkWrite(int warp, std::uint32_t cell, int lane, bool atomic) {
+  const std::uint32_t written = written_[cell];
+  if (written >= IN_FLIGHT) {
+    race("write", lane, cell, "is being written by the unfinished cp.async of", written >> 5 & 31,
+         written & 31, writeLine_[cell]);
+  }
+  if (!checkRaces_) return;
+  const Position &now = positions_[warp];
+  if (written != 0 && !(atomic && written & ATOMIC)) {
+    const int otherWarp = written >> 5 & 31;
+    const int otherLane = written & 31;
+    if (!ordered(now, warp, lane, written >> WRITE_STAMP, otherWarp, otherLane)) {
+      race("write", lane, cell, "was written by", otherWarp, otherLane, writeLine_[cell]);
+    }
+  }
+  const std::uint32_t stamp = read_[cell] >> READ_STAMP;
+  if (read_[cell] & SEVERAL) {
+    // One of these warps is not this one, and barriers for all warps order them all alike.
+    if (stamp >= now.settled) {
+      race("write", lane, cell, "was read by several warps, last by", -1, -1, readLine_[cell]);
+    }
+    return;
+  }
+  const int otherWarp = read_[cell] & 31;
+  for (Mask rest = readers_[cell]; rest && stamp; rest &= rest - 1) {
+    const int otherLane = lowestLane(rest);
+    if (!ordered(now, warp, lane, stamp, otherWarp, otherLane)) {
+      race("write", lane, cell, "was read by", otherWarp, otherLane, readLine_[cell]);
+    }
+  }
+}
+
+void SharedShadow::atomic(int warp, std::uint32_t address, std::uint32_t bytes, int lane,
+                          std::int32_t line) {
+  const Position &now = positions_[warp];
+  for (std::uint32_t cell = address >> shift_; cell < (address + bytes) >> shift_; cell++) {
+    if (written_[cell] == 0 && checkUninitialised_) checkRead(warp, cell, Mask{1} << lane);
+    checkWrite(warp, cell, lane, true);
+    written_[cell] = now.stamp << WRITE_STAMP | ATOMIC | warp << 5 | lane;
+    writeLine_[cell] = line;
+  }
+}
+
+void SharedShadow::beginCopy(int warp, std::uint32_t address, std::uint32_t bytes, int lane,
+                             std::int32_t line) {
+  for (std::uint32_t cell = address >> shift_; cell < (address + bytes) >> shift_; cell++) {
+    writeCell(warp, cell, lane, line);
+    written_[cell] |= IN_FLIGHT;
+  }
+}
+
+void SharedShadow::land(int warp, std::uint32_t address, std::uint32_t bytes, int lane,
+                        std::int32_t line) {
+  const std::uint32_t stamp = positions_[warp].stamp;
+  for (std::uint32_t cell = address >> shift_; cell < (address + bytes) >> shift_; cell++) {
+    written_[cell] = stamp << WRITE_STAMP | warp << 5 | lane;
+    writeLine_[cell] = line;
+  }
+}
+
+void SharedShadow::read(int warp, const Addresses &addresses, std::uint32_t bytes, Mask lanes,
+                        std::int32_t line) {
+  for (Mask rest = lanes; rest; rest &= rest - 1) {
+    const int lane = lowestLane(rest);
+    read(warp, static_cast<std::uint32_t>(addresses[lane]), bytes, Mask{1} << lane, line);
+  }
+}
+
+void SharedShadow::write(int warp, const Addresses &addresses, std::uint32_t bytes, Mask lanes,
+                         std::int32_t line) {
+  for (Mask rest = lanes; rest; rest &= rest - 1) {
+    const int lane = lowestLane(rest);
+    write(warp, static_cast<std::uint32_t>(addresses[lane]), bytes, lane, line);
+  }
+}
+
+// ---- Barriers ------------------------------------------------------------------------------------
+
+// The next stamp. When the stamps run out (after two million barriers in one block) the shadow
+// keeps what is initialised and in flight, and forgets who did it and when.
+void SharedShadow::advance() {
+  if (++clock_ < STAMP_LIMIT) return;
+  clock_ = 2;
+  for (std::uint32_t &written : written_) {
+    if (written != 0 && written < IN_FLIGHT) written = 1u << WRITE_STAMP | (written & 1023);
+  }
+  std::fill(read_.begin(), read_.end(), 0);
+  for (Position &position : positions_) {
+    position.stamp = clock_;
+    position.seen.fill(clock_);
+    position.settled = clock_;
+    position.laneSeen.reset();
+  }
+}
+
+void SharedShadow::syncLanes(int warp, Mask lanes, Mask live) {
+  advance();
+  Position &now = positions_[warp];
+  now.stamp = clock_;
+  if (!checkRaces_) return;
+  if (lanes == live) {
+    now.seen[warp] = clock_;
+    now.settled = *std::min_element(now.seen.begin(), now.seen.begin() + warps_);
+    return;
+  }
+  if (!now.laneSeen) {
+    now.laneSeen = std::make_unique<std::array<std::array<std::uint32_t, LANES>, LANES>>();
+  }
+  // Each of the lanes has now seen what any of them had.
+  std::array<std::uint32_t, LANES> seen{};
+  for (Mask rest = lanes; rest; rest &= rest - 1) {
+    const auto &one = (*now.laneSeen)[lowestLane(rest)];
+    for (int other = 0; other < LANES; other++) seen[other] = std::max(seen[other], one[other]);
+  }
+  for (Mask rest = lanes; rest; rest &= rest - 1) seen[lowestLane(rest)] = clock_;
+  for (Mask rest = lanes; rest; rest &= rest - 1) (*now.laneSeen)[lowestLane(rest)] = seen;
+}
+
+void SharedShadow::syncBlock() {
+  advance();
+  for (Position &position : positions_) {
+    position.stamp = clock_;
+    position.seen.fill(clock_);
+    position.settled = checkRaces_ ? clock_ : STAMP_LIMIT;
+    position.laneSeen.reset();
+  }
+}
+
+SharedShadow::Arrival SharedShadow::arrive(int warp) {
+  advance();
+  Position &now = positions_[warp];
+  now.stamp = clock_;
+  return {warp, clock_, now.seen};
+}
+
+void SharedShadow::join(int warp, const std::vector<Arrival> &arrivals) {
+  if (!checkRaces_) return;
+  Position &now = positions_[warp];
+  for (const Arrival &arrival : arrivals) {
+    for (int other = 0; other < warps_; other++) {
+      now.seen[other] = std::max(now.seen[other], arrival.seen[other]);
+    }
+  }
+  // Own lanes have met, too; and what a warp did after it arrived carries the stamp of its arrival.
+  for (const Arrival &arrival : arrivals) {
+    now.seen[arrival.warp] = std::max(now.seen[arrival.warp], arrival.stamp);
+  }
+  now.settled = *std::min_element(now.seen.begin(), now.seen.begin() + warps_);
+}
+
+// ---- Messages ------------------------------------------------------------------------------------
+
+std::string SharedShadow::place(std::uint32_t cell) const {
+  const std::uint64_t first = std::uint64_t{cell} << shift_;
+  return "shared bytes " + std::to_string(first) + ".." +
+         std::to_string(first + (1u << shift_) - 1);
+}
+
+void SharedShadow::race(const char *access, int lane, std::uint32_t cell, const char *other,
+                        int otherWarp, int otherLane, std::int32_t line) const {
+  std::string message = "shared-memory race: " + std::string(access) + " of " + place(cell) +
+                        ", which " + other;
+  if (otherWarp >= 0) {
+    message += " lane " + std::to_string(otherLane) + " of warp " + std::to_string(otherWarp);
+  } else {
+    message += " the code";
+  }
+  message += " at PTX line " + std::to_string(line) + " with no barrier between";
+  throw Fault{CudaError::LaunchFailed, lane, message};
+}
+
+}  // namespace ptx
