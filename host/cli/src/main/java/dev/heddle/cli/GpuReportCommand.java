@@ -136,25 +136,20 @@ final class GpuReportCommand implements Callable<Integer> {
   }
 
   private static List<String> row(JsonNode problem, boolean timed, Set<String> peers) {
-    JsonNode comparison = problem.path("comparison");
-    JsonNode result = comparison.path("results").path(0);
+    JsonNode result = problem.path("comparison").path("results").path(0);
     List<String> row = new ArrayList<>();
-    if (comparison.isMissingNode()) {
-      row.addAll(List.of(problem.path("command").asText(), "", "", ""));
-    } else {
-      JsonNode sizes = comparison.path("problem");
-      row.add(sizes.path("shape").toString().replaceAll("[\\[\\]]", ""));
-      row.add(sizes.path("dtype").asText());
-      row.add(sizes.path("mask").asText().replace(" top-left", ""));
-      row.add(result.path("kernel").asText());
-    }
+    List<String> words = List.of(problem.path("command").asText().split(" "));
+    row.add(after(words, "--shape"));
+    row.add(after(words, "--dtype"));
+    row.add(words.contains("--causal") ? "causal" : "none");
+    row.add("attention_" + after(words, "--algorithm"));
     row.add(problem.path("verdict").asText());
     row.add(number("%.2f", result.path("errorRatio")));
     if (timed) {
       JsonNode own = problem.path("heddle");
       row.add(own.has("medianNs") ? Text.time(own.path("medianNs").asLong()) : "-");
       row.add(drift(own.path("roundMediansNs")));
-      row.add(number("%.1f", own.path("tflops")));
+      row.add(rate(own.path("tflops")));
       row.add(
           own.has("ofFp32FmaPeak")
               ? String.format(Locale.ROOT, "%.0f%%", own.path("ofFp32FmaPeak").asDouble() * 100)
@@ -169,7 +164,7 @@ final class GpuReportCommand implements Callable<Integer> {
   private static String peer(JsonNode peers, String name) {
     for (JsonNode peer : peers) {
       if (peer.path("name").asText().equals(name) && peer.has("tflops")) {
-        return number("%.1f", peer.path("tflops"))
+        return rate(peer.path("tflops"))
             + " x"
             + number("%.2f", peer.path("heddleIsFasterBy"));
       }
@@ -208,6 +203,16 @@ final class GpuReportCommand implements Callable<Integer> {
                 + peer.path("error").asText());
       }
     }
+  }
+
+  /** The word after an option; a dash where it was not given. */
+  private static String after(List<String> words, String option) {
+    int at = words.indexOf(option);
+    return at < 0 ? "-" : words.get(at + 1);
+  }
+
+  private static String rate(JsonNode tflops) {
+    return number(tflops.asDouble() < 10 ? "%.2f" : "%.1f", tflops);
   }
 
   private static String number(String format, JsonNode value) {
