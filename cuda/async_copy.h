@@ -21,13 +21,6 @@ FORCE_INLINE void copy_async(const unsigned target, const void *source, const in
 #endif
 }
 
-// The same for 16 bytes that are inside, whatever the rest of the tile is.
-FORCE_INLINE void copy_async(const unsigned target, const void *source) {
-#if __CUDA_ARCH__ >= 800
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" : : "r"(target), "l"(source) : "memory");
-#endif
-}
-
 FORCE_INLINE void copy_async(void *target, const void *source, const int inside) {
 #if __CUDA_ARCH__ >= 800
   copy_async(shared_address(target), source, inside);

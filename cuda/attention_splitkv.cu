@@ -35,15 +35,16 @@
 //         attention_combine  block (8, 32), grid (SEQLEN_Q ceil(HEAD_DIM_V / 32), H_Q, B)
 // FLOPs: 2 (HEAD_DIM + HEAD_DIM_V) per visible pair of a row; tiles that hold no visible pair are
 //   skipped.
-// Bytes: k and v ceil(SEQLEN_Q G / BLOCK_M) times: once where SEQLEN_Q G <= BLOCK_M, and then
-//   SEQLEN_Q G / 2 flop per byte of fp32 and SEQLEN_Q G per byte of the others: below any device's
-//   balance, so this kernel's ceiling is the memory's bandwidth. The scratch is written and read once:
-//   8 (HEAD_DIM_V + 2) bytes per row and split, beside the split's (HEAD_DIM + HEAD_DIM_V)
-//   KEYS_PER_SPLIT elements.
+// Bytes: k and v ceil(SEQLEN_Q G / BLOCK_M) times: once where SEQLEN_Q G <= BLOCK_M, each byte by one
+//   16-byte copy. That is SEQLEN_Q G / 2 flop per byte of fp32 and SEQLEN_Q G per byte of the others,
+//   below the balance of a device (20 for fp32 arithmetic in compute capability 9.0), so that the
+//   memory's bandwidth is the ceiling. The scratch is written and read once: 8 (HEAD_DIM_V + 2) bytes
+//   per row and split, beside the split's KEYS_PER_SPLIT (HEAD_DIM + HEAD_DIM_V) elements.
 // Shared memory: 4 BLOCK_M HEAD_DIM + max(WARPS (16 BLOCK_N (K_STRIDE + V_STRIDE) + 4 BLOCK_M BLOCK_N),
 //   4 WARPS BLOCK_M (HEAD_DIM_V + 2)) bytes, with K_STRIDE the 16-byte pieces of a row of k, or one
 //   more where that is even, and V_STRIDE those of v.
-// Registers: BLOCK_M (COLUMNS_EACH + BLOCK_N / 32 + 2) and some 60 more.
+// Registers: BLOCK_M (COLUMNS_EACH + BLOCK_N / 32 + 2) for acc, s, m_i and l_i, and operands: 168 with 8
+//   rows of 2-byte storage, so that 12 warps share a multiprocessor.
 // Numerics: fp32 arithmetic, fused multiply-adds, exp2 of scores in units of log2; the weights are not
 //   rounded to the storage. m_x and l_x travel apart: their sum, the split's log-sum-exp, would lose
 //   the low bits of l_x where m_x is large.

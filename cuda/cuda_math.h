@@ -21,4 +21,11 @@ FORCE_INLINE float exp2_approximate(const float x) {
   return y;
 }
 
+// 1 / x, relative error below 2^-23; 0 where x is infinite, an infinity where it is below 2^-126.
+FORCE_INLINE float reciprocal_approximate(const float x) {
+  float y;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
 #endif

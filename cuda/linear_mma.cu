@@ -47,10 +47,14 @@
 #endif
 
 #if __CUDA_ARCH__ < 800
-#error "linear_mma needs compute capability 8.0 or later: mma.sync.m16n8k16 and cp.async"
+#error "linear_mma needs compute capability 8.0: mma.sync.m16n8k16 and cp.async"
 #endif
 #if DTYPE != 1 && DTYPE != 2
 #error "linear_mma takes fp16 (DTYPE 1) and bf16 (DTYPE 2)"
+#endif
+
+#if BLOCK_M * BLOCK_N > STAGES * BLOCK_K * (BLOCK_M + BLOCK_N)
+#error "BLOCK_M * BLOCK_N must be at most STAGES * BLOCK_K * (BLOCK_M + BLOCK_N): y passes through"
 #endif
 
 #include "mma.h"
@@ -64,17 +68,16 @@
 #define STAGE (X_TILE + WEIGHT_TILE)
 
 static_assert(SHARED_BYTES == STAGES * STAGE, "SHARED_BYTES is not the sum of the tiles");
-static_assert(2 * BLOCK_M * BLOCK_N <= SHARED_BYTES, "y has to fit the tiles' shared memory");
 
-// ---- tiles -----------------------------------------------------------------------------------
+// ---- tiles ---------------------------------------------------------------------------------------
 
-// A row's eight elements from `column` on in one register quadruple, 0 past columns_left.
-FORCE_INLINE uint4 gather(const storage_t *row, const int columns_left) {
+// Eight neighbours, of which the first columns_left exist; the others are 0.
+FORCE_INLINE uint4 gather(const storage_t *first, const int columns_left) {
   unsigned pairs[4];
 #pragma unroll
   for (int e = 0; e < 4; e++) {
-    const unsigned low = 2 * e < columns_left ? row[2 * e] : 0;
-    const unsigned high = 2 * e + 1 < columns_left ? row[2 * e + 1] : 0;
+    const unsigned low = 2 * e < columns_left ? first[2 * e] : 0;
+    const unsigned high = 2 * e + 1 < columns_left ? first[2 * e + 1] : 0;
     pairs[e] = low | high << 16;
   }
   return {pairs[0], pairs[1], pairs[2], pairs[3]};
@@ -131,7 +134,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     }
     commit_copies();
   };
-#pragma unroll
+#pragma unroll 1
   for (int step = 0; step < STAGES - 1; step++) start_step(step);
 
   float acc[WARP_M / 16][WARP_N / 8][4];
@@ -179,8 +182,9 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   }
 
   // ---- y through shared memory, so that a warp writes whole rows
-  // Copies of steps that are not there any more were never started, but the last ones have to have
-  // been read by all warps: write after read.
+
+  // Write after read: y overwrites tiles that slower warps may still be reading. No copy is in flight
+  // any more, for the last groups were empty.
   __syncthreads();
 #pragma unroll
   for (int c = 0; c < WARP_N / 8; c++) {

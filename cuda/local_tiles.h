@@ -6,16 +6,16 @@
 //   multiply_tiles_transposed   tx, tx + THREADS_N, ...
 // Operands are read from shared memory 16 bytes at a time, a[row][x .. x + 3] in both.
 //
-// Shared memory answers a warp's 16-byte reads in passes of 128 bytes, at least one for each 16 lanes.
-// One is enough where those 16 lanes ask for at most 8 different 16 bytes, in different groups of 4
-// banks, and each lane l shares its address with its neighbour l ^ 1, or each with l ^ 2; else it takes
-// two. (Measured by many, written down by no manual.) So a lane's bits are dealt out as
+// Shared memory answers a warp's 16-byte reads in passes of 128 bytes: four, or two where each lane l
+// shares its address with its neighbour l ^ 1, or each with l ^ 2 (so NVIDIA's engineers on its forum,
+// of compute capability 7.x; no manual says it), and more only where lanes of one pass ask for
+// different addresses in one group of 4 banks. So a lane's bits are dealt out as
 //
 //   lane            bit 4   bit 3   bit 2   bit 1   bit 0
 //   THREADS_N 8     ty 1    tx 2    tx 1    ty 0    tx 0     a warp: 4 rows x 8 columns
 //   THREADS_N 16    tx 3    tx 2    tx 1    ty 0    tx 0     a warp: 2 rows x 16 columns
 //
-// and 16 lanes are 2 neighbouring rows x 8 neighbouring columns, for which no read has a conflict:
+// and 16 lanes, one pass of two, are 2 neighbouring rows x 8 neighbouring columns without a conflict:
 //   a[ty][x]             l and l ^ 1 read the same; a_stride / 4 is no multiple of 8, so the 2 rows are in
 //                        different groups
 //   b[x][COLUMN(tx, 0)]  l and l ^ 2 read the same; 128 contiguous bytes

@@ -482,7 +482,7 @@ class Decoder {
       if (slot.kind != Slot::Kind::Predicate || slot.result) {
         fail(statement.line, "'!' stands before a predicate that is read");
       }
-      instruction.operandFlip = ALL_LANES;
+      instruction.negated |= static_cast<std::uint16_t>(1 << k);
     }
   }
 

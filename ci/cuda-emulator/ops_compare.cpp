@@ -53,9 +53,13 @@ void addComparison(OperationTable &t, const std::string &op, const std::string &
   t.compare<T, T>("setp." + op + ".and" + type, f, Outcome::And);
   t.compare<T, T>("setp." + op + ".or" + type, f, Outcome::Or);
   t.compare<T, T>("setp." + op + ".xor" + type, f, Outcome::Xor);
-  t.compare<T, T>("set." + op + ".u32" + type, f, Outcome::AllOnes);
-  t.compare<T, T>("set." + op + ".s32" + type, f, Outcome::AllOnes);
-  t.compare<T, T>("set." + op + ".f32" + type, f, Outcome::One);
+  // .ftz stands before both types of set.
+  const std::size_t last = type.rfind('.');
+  const std::string ftz = type.substr(0, last);
+  const std::string source = type.substr(last);
+  t.compare<T, T>("set." + op + ftz + ".u32" + source, f, Outcome::AllOnes);
+  t.compare<T, T>("set." + op + ftz + ".s32" + source, f, Outcome::AllOnes);
+  t.compare<T, T>("set." + op + ftz + ".f32" + source, f, Outcome::One);
 }
 
 template <class T>

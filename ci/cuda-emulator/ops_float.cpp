@@ -155,7 +155,8 @@ void addTests(OperationTable &t, const std::string &type) {
   t.compare<T>("testp.infinite." + type, [](T a) { return std::isinf(a); });
   t.compare<T>("testp.number." + type, [](T a) { return !isNan(a); });
   t.compare<T>("testp.notanumber." + type, [](T a) { return isNan(a); });
-  t.compare<T>("testp.normal." + type, [](T a) { return std::isnormal(a); });
+  // Zeros count as normal.
+  t.compare<T>("testp.normal." + type, [](T a) { return a == 0 || std::isnormal(a); });
   t.compare<T>("testp.subnormal." + type,
                [](T a) { return std::fpclassify(a) == FP_SUBNORMAL; });
   t.pure<T, T, T>("copysign." + type, [](T a, T b) { return std::copysign(b, a); });

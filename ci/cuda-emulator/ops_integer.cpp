@@ -128,7 +128,8 @@ T extractField(T a, u32 b, u32 c) {
   if (!SIGNED<T> || length == 0) return static_cast<T>(field);
   const u32 top = std::min<u32>(position + length - 1, BITS<T> - 1);
   const bool negative = static_cast<U>(a) >> top & 1;
-  return static_cast<T>(negative ? field | ~fieldMask<U>(0, top - std::min(top, position) + 1) : field);
+  const u32 kept = position > top ? 0 : top - position + 1;
+  return static_cast<T>(negative ? field | ~fieldMask<U>(0, kept) : field);
 }
 
 template <class T>

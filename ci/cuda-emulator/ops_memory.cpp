@@ -218,8 +218,8 @@ void addMemoryOperations(OperationTable &t) {
     t.add(std::string("prefetch.local.") + level, {nothing, {addressIn(Space::Local)}});
   }
   t.add("prefetchu.L1", {nothing, {addressIn(Space::Generic)}});
-  for (const char *scope : {"cta", "gpu", "sys", "gl"}) {
-    t.add(std::string("membar.") + scope, {nothing, {}});
+  for (const char *level : {"cta", "gl", "sys"}) t.add(std::string("membar.") + level, {nothing, {}});
+  for (const char *scope : {"cta", "gpu", "sys"}) {
     for (const char *order : {"fence.", "fence.sc.", "fence.acq_rel."}) {
       t.add(order + std::string(scope), {nothing, {}});
     }

@@ -56,13 +56,16 @@ struct Instruction {
   std::uint8_t operands = 0;
   std::uint8_t results = 0;  // how many operands are destinations
   std::uint8_t variant = 0;  // what a handler for several opcodes needs to tell them apart
-  // Flipped bits of the predicate operand that was written !%p.
-  Mask operandFlip = 0;
+  // One bit for each operand, set for a predicate that was written !%p.
+  std::uint16_t negated = 0;
   // Added to the address operands, in their order.
   std::array<std::int64_t, 2> displacements{};
   std::int32_t target = 0;
   std::int32_t line = 0;
   SourceLocation location;
+
+  // What flips the bits of predicate operand k.
+  Mask flip(int k) const { return negated >> k & 1 ? ALL_LANES : 0; }
 };
 
 enum class Special : std::uint8_t {

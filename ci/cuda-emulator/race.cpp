@@ -107,7 +107,10 @@ void SharedShadow::atomic(int warp, std::uint32_t address, std::uint32_t bytes, 
   for (std::uint32_t cell = address >> shift_; cell < (address + bytes) >> shift_; cell++) {
     if (written_[cell] == 0 && checkUninitialised_) checkRead(warp, cell, Mask{1} << lane);
     checkWrite(warp, cell, lane, true);
-    written_[cell] = now.stamp << WRITE_STAMP | ATOMIC | warp << 5 | lane;
+    // An own plain write that others have not seen yet goes on to count as one.
+    const std::uint32_t before = written_[cell];
+    const bool plain = !(before & ATOMIC) && before >= now.settled << WRITE_STAMP;
+    written_[cell] = now.stamp << WRITE_STAMP | (plain ? 0 : ATOMIC) | warp << 5 | lane;
     writeLine_[cell] = line;
   }
 }

@@ -267,6 +267,13 @@ Mask Warp::memberMask(const Instruction &instruction, Mask lanes) {
   return first;
 }
 
+void Warp::requireMember(const Instruction &instruction, Mask members, int lane) {
+  if (members & bit(lane)) return;
+  trap({CudaError::LaunchFailed, lane,
+        "lane " + std::to_string(lane) + " is not in its own member mask"},
+       instruction);
+}
+
 bool Warp::complete() {
   const std::vector<Instruction> &code = block.grid.program.code;
   for (const Split &split : splits_) {
@@ -276,11 +283,7 @@ bool Warp::complete() {
     for (Mask rest = split.lanes; rest; rest &= rest - 1) {
       const int lane = lowestLane(rest);
       const Mask members = aligned ? ALL_LANES : memberMask(instruction, bit(lane));
-      if (!(members & bit(lane))) {
-        trap({CudaError::LaunchFailed, lane,
-              "lane " + std::to_string(lane) + " is not in its own member mask"},
-             instruction);
-      }
+      requireMember(instruction, members, lane);
       // Everybody who waits for the same meeting, at this instruction or at another like it.
       Mask here = 0;
       std::array<std::int32_t, LANES> counters{};
@@ -294,6 +297,7 @@ bool Warp::complete() {
         for (Mask lanes = other.lanes; lanes; lanes &= lanes - 1) {
           const int member = lowestLane(lanes);
           if (aligned || memberMask(candidate, bit(member)) == members) {
+            requireMember(candidate, members, member);
             here |= bit(member);
             counters[member] = other.counter;
           }
@@ -322,7 +326,7 @@ void Warp::together(const std::array<std::int32_t, LANES> &counters, Mask lanes)
   std::array<Values, LANES> borrowed{};
   const auto get = [&](const Instruction &instruction, int k, int lane) -> std::uint64_t {
     if (instruction.width[k] == 0) {
-      return (*operand<Mask>(instruction, k) ^ (k < instruction.results ? 0 : instruction.operandFlip)) >> lane & 1;
+      return (*operand<Mask>(instruction, k) ^ instruction.flip(k)) >> lane & 1;
     }
     std::uint64_t value = 0;
     std::memcpy(&value, operand<std::byte>(instruction, k) + lane * instruction.width[k],
@@ -331,7 +335,7 @@ void Warp::together(const std::array<std::int32_t, LANES> &counters, Mask lanes)
   };
   const auto put = [&](const Instruction &instruction, int k, int lane, std::uint64_t value) {
     if (instruction.width[k] == 0) {
-      const Mask flip = k < instruction.results ? 0 : instruction.operandFlip & bit(lane);
+      const Mask flip = instruction.flip(k) & bit(lane);
       Mask &predicate = *operand<Mask>(instruction, k);
       predicate = (predicate & ~bit(lane)) | ((Mask(value) << lane) ^ flip);
       return;

@@ -51,7 +51,7 @@ class Warp {
   }
   // A predicate as an operand, flipped where it was written !%p.
   Mask predicate(const Instruction &instruction, int k) {
-    return *operand<Mask>(instruction, k) ^ instruction.operandFlip;
+    return *operand<Mask>(instruction, k) ^ instruction.flip(k);
   }
   void setPredicate(const Instruction &instruction, int k, Mask lanes, Mask value) {
     Mask &result = *operand<Mask>(instruction, k);
@@ -82,6 +82,7 @@ class Warp {
   Mask memberMask(const Instruction &instruction, Mask lanes);
   // Runs one instruction whose lanes have all come to wait at it; false if there is none.
   bool complete();
+  void requireMember(const Instruction &instruction, Mask members, int lane);
   void together(const std::array<std::int32_t, LANES> &counters, Mask lanes);
   bool atBarrier() const;
   [[noreturn]] void stuck();

@@ -40,8 +40,8 @@ int run(int arguments, char **names);
   test::check((condition), __FILE__, __LINE__, [&] { return std::string(#condition); })
 #define CHECK_EQUAL(actual, expected)                                                         \
   do {                                                                                        \
-    const auto &actual_ = (actual);                                                           \
-    const auto &expected_ = (expected);                                                       \
+    const auto actual_ = (actual);                                                            \
+    const auto expected_ = (expected);                                                        \
     test::check(actual_ == expected_, __FILE__, __LINE__, [&] {                               \
       return std::string(#actual " is ") + test::show(actual_) + ", not " + test::show(expected_); \
     });                                                                                       \

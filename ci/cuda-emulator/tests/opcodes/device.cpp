@@ -12,6 +12,25 @@ std::set<std::string> &executedOpcodes() {
   return opcodes;
 }
 
+namespace {
+
+// The table tells the forms of mov with a vector apart by what stands on both sides.
+std::string tableName(const ptx::Statement &statement) {
+  const std::string name(statement.name);
+  if (name.rfind("mov.", 0) != 0) return name;
+  const std::string whole = name.substr(4);
+  const auto vector = [&](std::size_t side) {
+    const ptx::Operand &operand = statement.operands.at(side);
+    const bool isVector = operand.kind == ptx::Operand::Kind::Vector;
+    return isVector ? "v" + std::to_string(operand.elements.size()) : "";
+  };
+  if (!vector(0).empty()) return "mov." + vector(0) + "<-" + whole;
+  if (!vector(1).empty()) return "mov." + whole + "<-" + vector(1);
+  return name;
+}
+
+}  // namespace
+
 Code::Code(const std::string &body)
     : text_(".version 7.0\n.target sm_80\n.address_size 64\n" + body),
       module_(ptx::Module::load(text_, memory())) {}
@@ -21,7 +40,7 @@ void Code::noteExecuted() const {
   for (const ptx::Function &function : syntax.functions) {
     for (const ptx::Statement &statement : function.body) {
       if (statement.kind == ptx::Statement::Kind::Instruction) {
-        executedOpcodes().emplace(statement.name);
+        executedOpcodes().insert(tableName(statement));
       }
     }
   }

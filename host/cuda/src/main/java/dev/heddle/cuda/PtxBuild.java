@@ -21,8 +21,9 @@ import java.util.stream.Stream;
 /**
  * Makes the PTX that the jar ships; a step of the build, run when the classes have been compiled.
  *
- * <p>What is there from before and whose source, options and compiler are the same is kept. Where
- * the build machine has no nvcc, nothing is shipped, and kernels are compiled at run time.
+ * <p>What is there from before and whose source, options and compiler are the same is kept; so is
+ * what this user's cache holds, where another build of the same sources came before. Where the build
+ * machine has no nvcc, nothing is shipped, and kernels are compiled at run time.
  */
 public final class PtxBuild {
   /** The architecture whose tensor-core and copy instructions the kernels are written for. */
@@ -33,10 +34,12 @@ public final class PtxBuild {
 
   private final Path folder;
   private final KernelCompiler compiler;
+  private final PtxCache cache;
 
-  private PtxBuild(Path folder, KernelCompiler compiler) {
+  private PtxBuild(Path folder, KernelCompiler compiler, PtxCache cache) {
     this.folder = folder;
     this.compiler = compiler;
+    this.cache = cache;
   }
 
   /**
@@ -51,20 +54,23 @@ public final class PtxBuild {
     CompilerSearch search = CompilerSearch.forNvcc();
     if (search.compiler().isEmpty()) {
       say(search.missing() + ": no PTX is shipped, and kernels are compiled when they are run");
-      build(folder, search.compiler(), List.of());
+      build(folder, Optional.empty(), PtxCache.ofThisUser(), List.of());
     } else {
-      build(folder, search.compiler(), ShippedKernels.variants());
+      build(folder, search.compiler(), PtxCache.ofThisUser(), ShippedKernels.variants());
     }
   }
 
   /** Brings a folder up to date. */
   static void build(
-      Path folder, Optional<KernelCompiler> compiler, Collection<KernelVariant> variants)
+      Path folder,
+      Optional<KernelCompiler> compiler,
+      PtxCache cache,
+      Collection<KernelVariant> variants)
       throws IOException {
     if (compiler.isEmpty()) {
       keepOnly(folder, Set.of());
     } else {
-      new PtxBuild(folder, compiler.get()).build(variants);
+      new PtxBuild(folder, compiler.get(), cache).build(variants);
     }
   }
 
@@ -150,10 +156,9 @@ public final class PtxBuild {
   }
 
   private void compile(Job job) throws IOException {
-    String ptx = compiler.compile(job.variant, job.entry.architecture());
+    String ptx = cache.compiled(job.variant, compiler, job.entry.architecture());
     UserCache.write(
-        folder.resolve(job.entry.fileName()),
-        PtxText.portable(ptx, job.variant.files()).getBytes(StandardCharsets.UTF_8));
+        folder.resolve(job.entry.fileName()), ptx.getBytes(StandardCharsets.UTF_8));
   }
 
   private static void keepOnly(Path folder, Set<String> names) throws IOException {

@@ -1,5 +1,6 @@
 package dev.heddle.cuda;
 
+import dev.heddle.core.KernelBuildException;
 import dev.heddle.core.Provenance;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
@@ -23,8 +24,23 @@ record PtxCache(Path folder) {
     return new PtxCache(UserCache.folder().resolve("ptx"));
   }
 
+  /**
+   * The PTX of a variant, fit for old drivers: kept from before, else compiled now and kept.
+   *
+   * @throws KernelBuildException with the compiler's log
+   */
+  String compiled(KernelVariant variant, KernelCompiler compiler, int architecture) {
+    return find(variant, compiler, architecture)
+        .orElseGet(() -> {
+          String text =
+              PtxText.portable(compiler.compile(variant, architecture), variant.files());
+          keep(variant, compiler, architecture, text);
+          return text;
+        });
+  }
+
   /** The text that was kept, when it is whole. */
-  Optional<String> find(KernelVariant variant, KernelCompiler compiler, int architecture) {
+  private Optional<String> find(KernelVariant variant, KernelCompiler compiler, int architecture) {
     try {
       String kept = Files.readString(file(variant, compiler, architecture));
       int end = kept.indexOf('\n') + 1;
@@ -36,7 +52,7 @@ record PtxCache(Path folder) {
   }
 
   /** Keeps a text, where that is possible. */
-  void keep(KernelVariant variant, KernelCompiler compiler, int architecture, String text) {
+  private void keep(KernelVariant variant, KernelCompiler compiler, int architecture, String text) {
     try {
       UserCache.write(
           file(variant, compiler, architecture),

@@ -101,16 +101,7 @@ final class PtxLibrary {
         target(compiler, device)
             .orElseThrow(
                 () -> new IllegalStateException(compiler.name() + " is too new for " + device));
-    String text =
-        cache
-            .find(variant, compiler, architecture)
-            .orElseGet(() -> {
-              String compiled =
-                  PtxText.portable(compiler.compile(variant, architecture), variant.files());
-              cache.keep(variant, compiler, architecture, compiled);
-              return compiled;
-            });
-    return new Ptx(text, compiler.name());
+    return new Ptx(cache.compiled(variant, compiler, architecture), compiler.name());
   }
 
   /** One line on which of these ways this machine has, and what is missing. */

@@ -9,7 +9,7 @@ import org.junit.jupiter.api.BeforeAll;
 class CudaBackendTest extends CudaContract {
   @BeforeAll
   static void loadTheEmulator() {
-    Emulator.load();
+    Emulator.loadWithCompiler();
   }
 
   @Override

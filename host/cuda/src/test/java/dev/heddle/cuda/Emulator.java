@@ -3,9 +3,16 @@ package dev.heddle.cuda;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import java.io.IOException;
+import java.lang.foreign.Arena;
+import java.lang.foreign.FunctionDescriptor;
+import java.lang.foreign.Linker;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.SymbolLookup;
+import java.lang.foreign.ValueLayout;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Assumptions;
 
 /** The PTX emulator in place of an NVIDIA driver. */
@@ -20,6 +27,34 @@ final class Emulator {
    */
   static void load() {
     System.setProperty(CudaLibrary.PROPERTY, library().toString());
+  }
+
+  /** The same for tests that run kernels other than those shipped: skipped without a compiler. */
+  static void loadWithCompiler() {
+    load();
+    CompilerSearch search = CompilerSearch.onThisMachine();
+    Assumptions.assumeTrue(search.compiler().isPresent(), search.missing());
+  }
+
+  /**
+   * Sets one of the emulator's switches, or gives it back to the environment; see
+   * ci/cuda-emulator/README.md.
+   */
+  static void set(String name, @Nullable String value) {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment text = value == null ? MemorySegment.NULL : arena.allocateFrom(value);
+      int code =
+          (int)
+              Linker.nativeLinker()
+                  .downcallHandle(
+                      SymbolLookup.loaderLookup().find("ptx_emulator_set").orElseThrow(),
+                      FunctionDescriptor.of(
+                          ValueLayout.JAVA_INT, ValueLayout.ADDRESS, ValueLayout.ADDRESS))
+                  .invokeExact(arena.allocateFrom(name), text);
+      assertThat(code).as("the emulator takes %s = %s", name, value).isZero();
+    } catch (Throwable e) {
+      throw new AssertionError(name + " can't be set", e);
+    }
   }
 
   /** The emulator's library, up to date. */

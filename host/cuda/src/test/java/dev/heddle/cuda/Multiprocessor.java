@@ -35,6 +35,11 @@ record Multiprocessor(int architecture, int warps, int blocks, int shared) {
     };
   }
 
+  /** Shared memory that a block can have, bytes. */
+  int blockShared() {
+    return shared - SYSTEM_SHARED;
+  }
+
   /** Blocks that fit at the same time. */
   int resident(int threads, int registers, int blockShared) {
     int blockWarps = (threads + WARP - 1) / WARP;

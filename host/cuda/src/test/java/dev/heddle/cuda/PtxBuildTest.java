@@ -9,12 +9,22 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
 import java.util.stream.Stream;
+import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
 class PtxBuildTest {
   @TempDir Path folder;
+  @TempDir Path kept;
   private final RecordingCompiler compiler = new RecordingCompiler("nvcc 1.0");
+
+  /** Keeps nothing: its folder is below a file. */
+  private PtxCache cache;
+
+  @BeforeEach
+  void noCache() throws Exception {
+    cache = new PtxCache(Files.createFile(kept.resolve("file")).resolve("folder"));
+  }
 
   @Test
   void aVariantIsMadeForTheOldestArchitectureThatItsFileAllowsAndForTheNextOneItTellsApart()
@@ -61,10 +71,26 @@ class PtxBuildTest {
   }
 
   @Test
+  void anotherBuildOfTheSameSourcesTakesWhatWasKept() throws Exception {
+    cache = new PtxCache(kept);
+    build(compiler, Variants.scale(2));
+    compiler.jobs();
+    String text = Files.readString(only());
+    Files.delete(only());
+    build(compiler, Variants.scale(2));
+    assertThat(compiler.jobs()).isEmpty();
+    assertThat(only()).content().isEqualTo(text);
+  }
+
+  private Path only() {
+    return folder.resolve(ShippedPtx.Entry.of(Variants.scale(2), 75).fileName());
+  }
+
+  @Test
   void aFileThatIsGoneIsMadeAgain() throws Exception {
     build(compiler, Variants.scale(2));
     compiler.jobs();
-    Files.delete(folder.resolve(ShippedPtx.Entry.of(Variants.scale(2), 75).fileName()));
+    Files.delete(only());
     build(compiler, Variants.scale(2));
     assertThat(compiler.jobs()).containsExactly("scale.cu 75");
   }
@@ -72,7 +98,8 @@ class PtxBuildTest {
   @Test
   void withoutACompilerNothingIsShipped() throws Exception {
     build(compiler, Variants.scale(2));
-    PtxBuild.build(folder, Optional.empty(), List.of(Variants.scale(2)));
+    PtxBuild.build(
+        folder, Optional.empty(), new PtxCache(kept), List.of(Variants.scale(2)));
     assertThat(files()).isEmpty();
   }
 
@@ -116,7 +143,7 @@ class PtxBuildTest {
   }
 
   private void build(KernelCompiler with, KernelVariant... variants) throws Exception {
-    PtxBuild.build(folder, Optional.of(with), List.of(variants));
+    PtxBuild.build(folder, Optional.of(with), cache, List.of(variants));
   }
 
   private ShippedPtx index() throws Exception {

@@ -10,6 +10,7 @@ import dev.heddle.core.Plan;
 import dev.heddle.core.Planner;
 import dev.heddle.core.Refusal;
 import dev.heddle.core.kernel.Recipe;
+import dev.heddle.reference.KernelTrial;
 import dev.heddle.reference.Verdict;
 import java.util.Map;
 import java.util.Optional;
@@ -29,7 +30,7 @@ class HeadDimensionTest {
   })
   void everyRungRunsOrRefuses(int headDim, int headDimV) {
     AttentionProblem attention = attention(headDim, headDimV);
-    Device device = KernelTrial.processor(BACKEND, attention);
+    Device device = Processor.of(BACKEND, attention);
     KernelTrial trial = KernelTrial.of(attention);
     for (String algorithm : BACKEND.algorithms(device, attention)) {
       Plan plan = BACKEND.plan(device, attention, algorithm);
@@ -69,7 +70,7 @@ class HeadDimensionTest {
   @Test
   void theRefusalNamesTheBytes() {
     AttentionProblem attention = attention(20_000, 20_000);
-    Device device = KernelTrial.processor(BACKEND, attention);
+    Device device = Processor.of(BACKEND, attention);
     Plan plan = Plan.of("flash_cpu", Map.of("BLOCK_M", 64, "BLOCK_N", 64));
     Refusal refusal = BACKEND.refusal(device, attention, plan).orElseThrow();
     assertThat(refusal.limit()).isEqualTo("privateMemoryBytes");
@@ -100,7 +101,7 @@ class HeadDimensionTest {
 
   private static Plan planned(int headDim) {
     AttentionProblem attention = attention(headDim, headDim);
-    Device device = KernelTrial.processor(BACKEND, attention);
+    Device device = Processor.of(BACKEND, attention);
     return new Planner(BACKEND, device).plan(attention);
   }
 

@@ -15,6 +15,7 @@ import dev.heddle.core.TensorSpec;
 import dev.heddle.core.kernel.Recipe;
 import dev.heddle.core.kernel.Recipe.Launch;
 import dev.heddle.reference.FlashAttentionPolicy;
+import dev.heddle.reference.KernelTrial;
 import dev.heddle.reference.Verdict;
 import dev.heddle.reference.Verifier;
 import java.util.ArrayList;
@@ -45,7 +46,7 @@ class LocalSizeTest {
   @ParameterizedTest
   @MethodSource("launches")
   void everyLocalSizeGivesTheSame(Operation operation, String algorithm, List<Integer> local) {
-    Device device = KernelTrial.processor(BACKEND, ATTENTION);
+    Device device = Processor.of(BACKEND, ATTENTION);
     KernelTrial trial = KernelTrial.of(operation);
     Plan plan = Plan.of(algorithm);
     Recipe recipe = BACKEND.recipe(operation, plan);

@@ -10,6 +10,8 @@ import dev.heddle.core.Device;
 import dev.heddle.core.HeadsTranspose;
 import dev.heddle.core.LinearProblem;
 import dev.heddle.core.Operation;
+import dev.heddle.reference.KernelTrial;
+import dev.heddle.reference.Mutation;
 import dev.heddle.reference.Verdict;
 import java.util.stream.Stream;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -189,7 +191,7 @@ class MutatedKernelTest {
   @ParameterizedTest
   @MethodSource("faults")
   void aFaultFailsItsVerdict(Faulty faulty) {
-    OpenClBackend backend = new OpenClBackend(faulty.mutation.files(), true);
+    OpenClBackend backend = new OpenClBackend(faulty.mutation.files(OpenClBackend.RESOURCES), true);
     Verdict verdict = verdict(backend, faulty.operation, faulty.algorithm);
     assertThat(verdict).isInstanceOf(Verdict.Fail.class);
     assertThat(backend.liveObjects().total()).isZero();
@@ -213,7 +215,7 @@ class MutatedKernelTest {
   }
 
   private static Verdict verdict(OpenClBackend backend, Operation operation, String algorithm) {
-    Device device = KernelTrial.processor(backend, CAUSAL);
+    Device device = Processor.of(backend, CAUSAL);
     return KernelTrial.of(operation)
         .verdict(backend, device, backend.plan(device, operation, algorithm));
   }

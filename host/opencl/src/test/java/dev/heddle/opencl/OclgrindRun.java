@@ -11,6 +11,7 @@ import dev.heddle.core.LinearProblem;
 import dev.heddle.core.Operation;
 import dev.heddle.core.Plan;
 import dev.heddle.core.Probe;
+import dev.heddle.reference.KernelTrial;
 import dev.heddle.reference.Verdict;
 import java.util.ArrayList;
 import java.util.List;

@@ -25,7 +25,7 @@ class OneGibibyteTest {
   @Test
   void longAttentionFits() throws Exception {
     Device device =
-        KernelTrial.processor(
+        Processor.of(
             new OpenClBackend(), AttentionProblem.of(AttentionShape.square(1, 1, 32_768, 64)));
     Assumptions.assumeTrue(
         device.driver().startsWith("Portable Computing Language"),

@@ -1,4 +1,4 @@
-package dev.heddle.opencl;
+package dev.heddle.reference;
 
 import java.util.function.Function;
 
@@ -10,20 +10,21 @@ import java.util.function.Function;
  * @param original text that is there
  * @param replacement text that takes its place
  */
-record Mutation(String name, String file, String original, String replacement) {
+public record Mutation(String name, String file, String original, String replacement) {
 
   /**
    * Kernel files with the fault in place.
    *
+   * @param texts text of a kernel file or header by its name
    * @throws AssertionError when the file has no such text, so that a fault can't quietly vanish
    */
-  Function<String, String> files() {
-    String text = OpenClBackend.RESOURCES.apply(file);
+  public Function<String, String> files(Function<String, String> texts) {
+    String text = texts.apply(file);
     String mutated = text.replace(original, replacement);
     if (mutated.equals(text)) {
       throw new AssertionError(file + " no longer holds: " + original);
     }
-    return name -> name.equals(file) ? mutated : OpenClBackend.RESOURCES.apply(name);
+    return name -> name.equals(file) ? mutated : texts.apply(name);
   }
 
   @Override
