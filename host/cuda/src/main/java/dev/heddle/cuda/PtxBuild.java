@@ -22,8 +22,8 @@ import java.util.stream.Stream;
  * Makes the PTX that the jar ships; a step of the build, run when the classes have been compiled.
  *
  * <p>What is there from before and whose source, options and compiler are the same is kept; so is
- * what this user's cache holds, where another build of the same sources came before. Where the build
- * machine has no nvcc, nothing is shipped, and kernels are compiled at run time.
+ * what this user's cache holds, where another build of the same sources came before. Where the
+ * build machine has no nvcc, nothing is shipped, and kernels are compiled at run time.
  */
 public final class PtxBuild {
   /** The architecture whose tensor-core and copy instructions the kernels are written for. */
@@ -157,8 +157,7 @@ public final class PtxBuild {
 
   private void compile(Job job) throws IOException {
     String ptx = cache.compiled(job.variant, compiler, job.entry.architecture());
-    UserCache.write(
-        folder.resolve(job.entry.fileName()), ptx.getBytes(StandardCharsets.UTF_8));
+    UserCache.write(folder.resolve(job.entry.fileName()), ptx.getBytes(StandardCharsets.UTF_8));
   }
 
   private static void keepOnly(Path folder, Set<String> names) throws IOException {

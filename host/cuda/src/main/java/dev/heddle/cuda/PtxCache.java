@@ -32,8 +32,7 @@ record PtxCache(Path folder) {
   String compiled(KernelVariant variant, KernelCompiler compiler, int architecture) {
     return find(variant, compiler, architecture)
         .orElseGet(() -> {
-          String text =
-              PtxText.portable(compiler.compile(variant, architecture), variant.files());
+          String text = PtxText.portable(compiler.compile(variant, architecture), variant.files());
           keep(variant, compiler, architecture, text);
           return text;
         });

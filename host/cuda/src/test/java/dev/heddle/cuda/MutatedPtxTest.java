@@ -44,7 +44,8 @@ import org.junit.jupiter.params.provider.MethodSource;
  * values may come out right by the order in which an emulator happens to run.
  */
 class MutatedPtxTest {
-  // Several tiles of keys, more than there are stages, and tiles of each kind: before the band, at its
+  // Several tiles of keys, more than there are stages, and tiles of each kind: before the band, at
+  // its
   // edges, all visible. Rows, keys and heads end in the middle of a block.
   private static final AttentionProblem BAND =
       AttentionProblem.of(new AttentionShape(1, 4, 2, 150, 500, 64, 64))
@@ -195,10 +196,7 @@ class MutatedPtxTest {
         rung.change("wait for keys", UNFINISHED_COPY, BAND, noWait(noBarrier(MMA_KEYS))),
         rung.change("wait for values", UNFINISHED_COPY, BAND, noWait(noBarrier(MMA_VALUES))),
         rung.change(
-            "wait for values of an edge",
-            UNFINISHED_COPY,
-            BAND,
-            noWait(remove("bar\\.red"))),
+            "wait for values of an edge", UNFINISHED_COPY, BAND, noWait(remove("bar\\.red"))),
         rung.change(
             "wait for keys of the step before",
             UNFINISHED_COPY,
@@ -234,8 +232,7 @@ class MutatedPtxTest {
             WRONG,
             BAND,
             replace("(and\\.b32 .*), 7;", "$1, 3;").from("const unsigned twist").nth(0)),
-        rung.change(
-            "values not transposed", WRONG, BAND, replace("\\.trans\\.", ".").nth(0)),
+        rung.change("values not transposed", WRONG, BAND, replace("\\.trans\\.", ".").nth(0)),
         rung.change(
             "queries' matrices exchanged",
             WRONG,
@@ -370,9 +367,7 @@ class MutatedPtxTest {
             "address of the output cut to 32 bits",
             OUT_OF_BOUNDS,
             BAND,
-            replace(
-                    "cvta\\.to\\.global\\.u64 (%rd\\d+), (%rd\\d+);",
-                    "and.b64 $1, $2, 4294967295;")
+            replace("cvta\\.to\\.global\\.u64 (%rd\\d+), (%rd\\d+);", "and.b64 $1, $2, 4294967295;")
                 .from("if (row0 + (int)out_row + r < args.seqlen_q)")),
         rung.change(
             "rows beyond the last are written",
@@ -660,10 +655,8 @@ class MutatedPtxTest {
             UNFINISHED_COPY,
             LINEAR,
             waitForAllBut(3, noBarrier(LINEAR_STEP))),
-        mma.change(
-            "copies are no group", UNFINISHED_COPY, LINEAR, remove(COMMIT).nth(3)),
-        mma.change(
-            "weights not transposed", WRONG, LINEAR, replace("\\.trans\\.", ".").nth(0)),
+        mma.change("copies are no group", UNFINISHED_COPY, LINEAR, remove(COMMIT).nth(3)),
+        mma.change("weights not transposed", WRONG, LINEAR, replace("\\.trans\\.", ".").nth(0)),
         mma.change(
             "another fragment's accumulator",
             WRONG,
@@ -671,10 +664,7 @@ class MutatedPtxTest {
             replace("(mma\\.sync.*\\{)(%f\\d+), (%f\\d+), (%f\\d+, %f\\d+\\};)", "$1$3, $2, $4")
                 .nth(0)),
         mma.change(
-            "swizzle of a block",
-            WRONG,
-            LINEAR,
-            replace("(xor\\.b32 .*), 32;", "$1, 16;").nth(0)),
+            "swizzle of a block", WRONG, LINEAR, replace("(xor\\.b32 .*), 32;", "$1, 16;").nth(0)),
         heads.change(
             "rows beyond the last",
             OUT_OF_BOUNDS,
@@ -834,7 +824,9 @@ class MutatedPtxTest {
     return new CudaBackend(CudaBackend.Options.DEFAULT.withPtx(ptx));
   }
 
-  /** Runs a rung; the answer begins with {@code pass}, {@code fail}, {@code trap} or another word. */
+  /**
+   * Runs a rung; the answer begins with {@code pass}, {@code fail}, {@code trap} or another word.
+   */
   private static String outcome(CudaBackend backend, Operation operation, String algorithm) {
     List<Device> devices =
         switch (backend.probe()) {

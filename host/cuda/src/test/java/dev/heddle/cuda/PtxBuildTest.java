@@ -98,8 +98,7 @@ class PtxBuildTest {
   @Test
   void withoutACompilerNothingIsShipped() throws Exception {
     build(compiler, Variants.scale(2));
-    PtxBuild.build(
-        folder, Optional.empty(), new PtxCache(kept), List.of(Variants.scale(2)));
+    PtxBuild.build(folder, Optional.empty(), new PtxCache(kept), List.of(Variants.scale(2)));
     assertThat(files()).isEmpty();
   }
 

@@ -58,9 +58,7 @@ class ResourceGateTest {
     String figures() {
       String figures = "  sm_%d %3d".formatted(multiprocessor.architecture(), usage.registers());
       return figures
-          + (fits()
-              ? " %2d %3.0f%%".formatted(blocks(), 100 * occupancy())
-              : "  -    -");
+          + (fits() ? " %2d %3.0f%%".formatted(blocks(), 100 * occupancy()) : "  -    -");
     }
 
     double occupancy() {
@@ -91,8 +89,7 @@ class ResourceGateTest {
     print(rows);
     assertThat(rows)
         .allSatisfy(row -> assertThat(row.usage.spills()).as(row + " " + row.usage).isFalse())
-        .allSatisfy(row ->
-            assertThat(row.blocks() > 0).as(row.toString()).isEqualTo(row.fits()));
+        .allSatisfy(row -> assertThat(row.blocks() > 0).as(row.toString()).isEqualTo(row.fits()));
     assertThat(rows.stream().filter(Row::fits).map(Row::entry))
         .as("every variant runs somewhere")
         .containsAll(rows.stream().map(Row::entry).toList());
