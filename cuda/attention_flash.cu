@@ -79,7 +79,8 @@
 #define Q_STRIDE ODD_STRIDE(HEAD_DIM)
 #define K_STRIDE ODD_STRIDE(HEAD_DIM)
 // A warp writes THREADS_N neighbours in each of 32 / THREADS_N rows of weights: rows that begin
-// THREADS_N banks apart let it write all 32 at once.
+// THREADS_N banks apart let it write all 32 at once. (BLOCK_N 16 by THREADS_N 16, for little shared
+// memory, has rows 32 banks apart, and takes twice as long here and where it reads p_tile.)
 #define P_STRIDE (BLOCK_N + THREADS_N)
 #define V_STRIDE ((HEAD_DIM_V + 4 * THREADS_N - 1) / (4 * THREADS_N) * (4 * THREADS_N))
 

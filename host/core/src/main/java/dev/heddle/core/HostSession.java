@@ -231,27 +231,12 @@ public abstract class HostSession extends TrackedSession<HostSession.Resident, H
   }
 
   /** A kernel with its tensors. */
-  protected static final class Ready implements Prepared {
-    private final HostSession session;
-    private final Operation operation;
-    private final Provenance provenance;
+  protected static final class Ready extends TrackedOperation {
     private final Kernel kernel;
 
     private Ready(HostSession session, Operation operation, Provenance provenance, Kernel kernel) {
-      this.session = session;
-      this.operation = operation;
-      this.provenance = provenance;
+      super(session, operation, provenance);
       this.kernel = kernel;
-    }
-
-    @Override
-    public Operation operation() {
-      return operation;
-    }
-
-    @Override
-    public Provenance provenance() {
-      return provenance;
     }
 
     @Override
@@ -260,10 +245,8 @@ public abstract class HostSession extends TrackedSession<HostSession.Resident, H
     }
 
     @Override
-    public void close() {
-      if (session.forget(this)) {
-        kernel.close();
-      }
+    protected void release() {
+      kernel.close();
     }
   }
 }

@@ -16,7 +16,7 @@ import org.jspecify.annotations.Nullable;
  * @param <T> the session's tensors
  * @param <P> the session's prepared operations
  */
-public abstract class TrackedSession<T extends GuardedTensor, P extends Prepared>
+public abstract class TrackedSession<T extends GuardedTensor, P extends TrackedOperation>
     implements Session {
   private final Backend backend;
   private final Device device;
@@ -142,7 +142,7 @@ public abstract class TrackedSession<T extends GuardedTensor, P extends Prepared
   }
 
   /** Forgets an operation that is being closed; false when that has happened before. */
-  protected final boolean forget(P operation) {
+  final boolean forget(TrackedOperation operation) {
     return prepared.remove(operation);
   }
 

@@ -4,7 +4,6 @@ import dev.heddle.core.DType;
 import dev.heddle.core.DeviceException;
 import dev.heddle.core.Operation;
 import dev.heddle.core.Plan;
-import dev.heddle.core.Prepared;
 import dev.heddle.core.Provenance;
 import dev.heddle.core.Refusal;
 import dev.heddle.core.TensorSpec;
@@ -12,6 +11,7 @@ import dev.heddle.core.Timing;
 import dev.heddle.core.TrackedSession;
 import dev.heddle.core.UnsupportedProblemException;
 import dev.heddle.core.kernel.KernelSource;
+import dev.heddle.core.kernel.PreparedRecipe;
 import dev.heddle.core.kernel.Recipe;
 import dev.heddle.core.kernel.Recipe.Launch;
 import dev.heddle.core.kernel.RecipeLimits;
@@ -180,7 +180,7 @@ final class CudaSession extends TrackedSession<CudaTensor, CudaSession.Launchabl
       }
       String kernels =
           launchables.stream()
-              .flatMap(launchable -> launchable.recipe.launches().stream())
+              .flatMap(launchable -> launchable.recipe().launches().stream())
               .map(Launch::kernel)
               .collect(Collectors.joining(", "));
       DeviceException named =
@@ -209,7 +209,7 @@ final class CudaSession extends TrackedSession<CudaTensor, CudaSession.Launchabl
   }
 
   /** Kernels with their arguments, and the scratch tensors between them. */
-  final class Launchable implements Prepared {
+  final class Launchable extends PreparedRecipe<CudaTensor> {
 
     /**
      * A kernel that is ready to be queued.
@@ -220,44 +220,25 @@ final class CudaSession extends TrackedSession<CudaTensor, CudaSession.Launchabl
      */
     private record Ready(Launch launch, CUfunction function, List<Pointer> arguments) {}
 
-    private final Operation operation;
-    private final Provenance provenance;
-    private final Recipe recipe;
     private final List<Ready> kernels = new ArrayList<>();
-    private final List<CudaTensor> scratch = new ArrayList<>();
-    private final List<CudaTensor> outputs = new ArrayList<>();
 
     private Launchable(Operation operation, Provenance provenance, Recipe recipe) {
-      this.operation = operation;
-      this.provenance = provenance;
-      this.recipe = recipe;
+      super(CudaSession.this, operation, provenance, recipe);
     }
 
     private void build(Loaded loaded, KernelSource source, Map<String, CudaTensor> operands) {
-      Map<String, CudaTensor> tensors = new HashMap<>(operands);
-      for (TensorSpec output : operation.outputs()) {
-        CudaTensor tensor = operands.get(output.name());
-        if (tensor != null) {
-          outputs.add(tensor);
-        }
-      }
-      for (TensorSpec spec : recipe.scratchTensors()) {
-        CudaTensor tensor = reserve(spec);
-        scratch.add(tensor);
-        tensors.put(spec.name(), tensor);
-        outputs.forEach(output -> output.watch(tensor));
-      }
-      Map<String, DType> elements = Map.of("float", DType.FP32, "storage_t", operation.dtype());
-      for (Launch launch : recipe.launches()) {
+      Map<String, CudaTensor> tensors = withScratch(operands, CudaSession.this::reserve);
+      Map<String, DType> elements = Map.of("float", DType.FP32, "storage_t", operation().dtype());
+      for (Launch launch : recipe().launches()) {
         Signature signature = Entry.signature(source, launch.kernel(), loaded.ptx.text());
         List<Pointer> arguments =
             signature
-                .bind(source, elements, launch.bound(tensors), recipe.optional(), recipe.args())
+                .bind(source, elements, launch.bound(tensors), recipe().optional(), recipe().args())
                 .stream()
                 .map(CudaSession::pointer)
                 .toList();
         CUfunction function = driver.function(loaded.module, launch.kernel());
-        if (launch.dynamicBytes() > target.sharedPerBlock()) {
+        if (launch.dynamicBytes() > 0) {
           driver.allowDynamicShared(function, launch.dynamicBytes());
         }
         kernels.add(new Ready(launch, function, arguments));
@@ -285,32 +266,9 @@ final class CudaSession extends TrackedSession<CudaTensor, CudaSession.Launchabl
     }
 
     @Override
-    public Operation operation() {
-      return operation;
-    }
-
-    @Override
-    public Provenance provenance() {
-      return provenance;
-    }
-
-    @Override
-    public long scratchBytes() {
-      return recipe.scratchBytes();
-    }
-
-    @Override
-    public void close() {
-      if (forget(this)) {
-        release();
-      }
-    }
-
-    private void release() {
+    protected void release() {
       kernels.clear();
-      scratch.forEach(tensor -> outputs.forEach(output -> output.unwatch(tensor)));
-      scratch.forEach(CudaTensor::close);
-      scratch.clear();
+      super.release();
     }
   }
 

@@ -25,9 +25,12 @@ import dev.heddle.core.LinearProblem;
 import dev.heddle.core.Operation;
 import dev.heddle.core.Probe;
 import dev.heddle.reference.KernelTrial;
+import dev.heddle.reference.UlpHistogram;
 import dev.heddle.reference.Verdict;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.UnaryOperator;
@@ -36,6 +39,7 @@ import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
+import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.MethodSource;
 
 /**
@@ -67,22 +71,22 @@ class MutatedPtxTest {
       AttentionProblem.of(new AttentionShape(2, 8, 2, 3, 700, 64, 64))
           .withMask(new BandMask(500, 0, BandMask.Alignment.BOTTOM_RIGHT));
 
-  private static final LinearProblem LINEAR = new LinearProblem(150, 200, 136, true, DType.FP32);
+  private static final LinearProblem LINEAR = new LinearProblem(150, 264, 136, true, DType.FP32);
   private static final HeadsTranspose HEADS = new HeadsTranspose(2, 13, 5, 33, DType.FP32);
 
   private static final Map<Operation, KernelTrial> TRIALS = new ConcurrentHashMap<>();
 
   /** How a run ends. */
   enum Outcome {
-    PASS("pass"),
-    WRONG("fail: .*"),
-    RACE("trap: .*shared-memory race.* with no barrier between.*"),
-    UNFINISHED_COPY("trap: .*unfinished cp\\.async.*"),
-    UNINITIALISED("trap: .*uninitialised.*"),
-    OUT_OF_BOUNDS("trap: .*out of bounds.*"),
-    DEADLOCK("trap: .*deadlock.*"),
-    MEMBER_MASK("trap: .*member mask.*"),
-    REFUSED("not loaded: .*");
+    PASS("^pass$"),
+    WRONG("^fail: "),
+    RACE("^trap: .*shared-memory race: .* (read|written) by .* with no barrier between"),
+    UNFINISHED_COPY("^trap: .*unfinished cp\\.async"),
+    UNINITIALISED("^trap: .*uninitialised"),
+    OUT_OF_BOUNDS("^trap: .*out of bounds"),
+    DEADLOCK("^trap: .*deadlock"),
+    MEMBER_MASK("^trap: .*member mask"),
+    REFUSED("^not loaded: ");
 
     private final String pattern;
 
@@ -172,12 +176,12 @@ class MutatedPtxTest {
       "wait_for_copies<STAGES - 2>(); __syncthreads(); start_step(step + STAGES);";
   private static final String MMA_EDGE = "__syncthreads_or(tame_own_values(";
   private static final String MMA_HIDE = "if (j < first_key || j >= end_key) s[r][c][e]";
-  private static final String MMA_PRODUCT = ": \"+f\"(d[0]), \"+f\"(d[1]), \"+f\"(d[2]),";
+  private static final String MMA_PRODUCT = "\"+f\"(d[3]) : \"r\"(a[0])";
 
   private static Stream<Change> flashMma(DType dtype) {
     Rung rung = new Rung("flash_mma", "attention_flash_mma", dtype);
     return Stream.of(
-        rung.change("barrier before the walk", RACE, BLIND, noBarrier(MMA_PROLOGUE)),
+        rung.change("barrier before the walk", RACE, BAND, noBarrier(MMA_PROLOGUE)),
         rung.change("barrier before the keys", RACE, BAND, noBarrier(MMA_KEYS)),
         rung.change("barrier before the values", RACE, BAND, noBarrier(MMA_VALUES)),
         rung.change(
@@ -186,13 +190,19 @@ class MutatedPtxTest {
             BAND,
             replace("bar\\.red\\.or\\.pred (%p\\d+), 0, (%p\\d+);", "mov.pred $1, $2;")
                 .from(MMA_EDGE)),
-        rung.change("barrier before rows are written", RACE, BAND, noBarrier("__syncwarp();")),
+        rung.change(
+            "barrier before rows overwrite queries",
+            RACE,
+            BLIND,
+            noBarrier("float m_own = 0.0f, l_own = 0.0f; __syncwarp();")),
+        rung.change(
+            "barrier before rows are written", RACE, BAND, noBarrier("} __syncwarp(); const int")),
         rung.change(
             "a barrier for more threads than there are",
             DEADLOCK,
             BAND,
             replace("bar\\.sync 0;", "bar.sync 0, 512;").from(MMA_KEYS)),
-        rung.change("wait for queries", UNFINISHED_COPY, BLIND, noWait(noBarrier(MMA_PROLOGUE))),
+        rung.change("wait for queries", UNFINISHED_COPY, BAND, noWait(noBarrier(MMA_PROLOGUE))),
         rung.change("wait for keys", UNFINISHED_COPY, BAND, noWait(noBarrier(MMA_KEYS))),
         rung.change("wait for values", UNFINISHED_COPY, BAND, noWait(noBarrier(MMA_VALUES))),
         rung.change(
@@ -226,7 +236,12 @@ class MutatedPtxTest {
             "a row too many is copied",
             OUT_OF_BOUNDS,
             BAND,
-            comparison("lt", "le", "const int inside = row + r < rows_left").every()),
+            comparison("gt", "ge", "r < own_rows_left && column + c < columns_left").every()),
+        rung.change(
+            "all rows beyond the last are copied",
+            OUT_OF_BOUNDS,
+            BAND,
+            replace("(selp\\.b32 %r\\d+), 16, 0", "$1, 16, 16").every()),
         rung.change(
             "swizzle of half a panel",
             WRONG,
@@ -293,6 +308,18 @@ class MutatedPtxTest {
             replace("and\\.pred", "or.pred")
                 .from("if (key >= shared_begin && key + BLOCK_N <= shared_end)")),
         rung.change(
+            "band of half of the rows",
+            WRONG,
+            BAND,
+            replace("(add\\.s32 .*), 128;", "$1, 64;")
+                .from("const int last = min(row0 + BLOCK_M, args.seqlen_q) - 1;")
+                .nth(0)),
+        rung.change(
+            "sign of the scale lost",
+            WRONG,
+            NEGATIVE,
+            replace("@(%p\\d+) bra", "bra").from("if (!(args.softmax_scale > 0.0f))")),
+        rung.change(
             "scale doubled",
             WRONG,
             BAND,
@@ -314,7 +341,8 @@ class MutatedPtxTest {
             shuffleOfHalfAWarp("x += __shfl_xor_sync(0xffffffffu, x, 1);").nth(0)),
         rung.change(
             "rescaled if all lanes ask for it",
-            WRONG,
+            // Weights far above 1 overflow fp16 only.
+            dtype == DType.FP16 ? WRONG : PASS,
             STEEP,
             replace("vote\\.sync\\.any", "vote.sync.all")
                 .from("if (__any_sync(0xffffffffu, grows))")
@@ -335,12 +363,10 @@ class MutatedPtxTest {
             STEEP,
             remove("mul\\.f32").from("rows.l_i[r][h] *= alpha;").nth(0)),
         rung.change(
-            "-inf less -inf",
+            "maximum of nothing is -inf, and -inf less -inf no number",
             WRONG,
             BAND,
-            replace("selp\\.f32 (%f\\d+), 0f00000000, (%f\\d+), %p\\d+;", "mov.f32 $1, $2;")
-                .from("const float m_safe = m_new[r][h] == -INFINITY")
-                .every()),
+            replace("0fFF7FFFFF", "0fFF800000").every()),
         rung.change(
             "exponent's sign",
             WRONG,
@@ -385,7 +411,8 @@ class MutatedPtxTest {
             WRONG,
             BAND,
             replace("0f3F317218", "0f3F800000")
-                .from("any_visible ? LOG_SUM_EXP(args, m_own, l_own)")),
+                .from("any_visible ? LOG_SUM_EXP(args, m_own, l_own)")
+                .every()),
         rung.change(
             "lse of another row",
             WRONG,
@@ -484,7 +511,7 @@ class MutatedPtxTest {
     return Stream.of(
         rung.change(
             "barrier before the queries",
-            RACE,
+            UNINITIALISED,
             DECODING,
             noBarrier("__syncthreads(); for (int key = key0;")),
         rung.change("barrier before the keys", RACE, DECODING, noBarrier(SPLIT_KEYS)),
@@ -496,7 +523,8 @@ class MutatedPtxTest {
         rung.change("barrier before the values", RACE, DECODING, noBarrier(SPLIT_VALUES)),
         rung.change(
             "barrier after the values",
-            RACE,
+            // In 16 bits each lane copies just those values that it multiplies itself.
+            dtype == DType.FP32 ? RACE : PASS,
             DECODING,
             noBarrier("__syncwarp(); if (next < tiles_end) { load_tile_async<V_PIECES>")),
         rung.change(
@@ -555,7 +583,7 @@ class MutatedPtxTest {
                 .every()),
         combine.change(
             "a split too many is read",
-            UNINITIALISED,
+            OUT_OF_BOUNDS,
             DECODING,
             replace("(add\\.s32 .*), 1;", "$1, 2;").from("const int splits_end = any_visible")),
         combine.change(
@@ -579,7 +607,7 @@ class MutatedPtxTest {
     return Stream.of(
         scores.change("barrier before the product", RACE, BAND, remove(BARRIER)),
         scores.change("wait for tiles", UNFINISHED_COPY, BAND, noWait(remove(BARRIER))),
-        softmax.change("barrier between warps", RACE, BAND, noBarrier(REDUCE).nth(0)),
+        softmax.change("barrier between warps", UNINITIALISED, BAND, noBarrier(REDUCE).nth(0)),
         softmax.change("barrier between lanes", RACE, BAND, noBarrier(REDUCE).nth(4)),
         softmax.change(
             "barrier before the result",
@@ -671,18 +699,18 @@ class MutatedPtxTest {
             HEADS,
             noGuard("if (row >= args.outer * args.inner) return;")),
         heads.change(
-            "axes not exchanged",
-            WRONG,
+            "stride of the wrong axis",
+            OUT_OF_BOUNDS,
             HEADS,
             replace("(mul\\.wide\\.s32 %rd\\d+), %r\\d+, (%r\\d+)", "$1, $2, $2")
                 .from("const size_t target = plane + (size_t)i * args.outer + o;")),
         heads.change(
-            "an element too many",
+            "elements copied more than once",
             WRONG,
             HEADS,
-            replace("add\\.s32 (%r\\d+), (%r\\d+), 16", "add.s32 $1, $2, 17")
+            remove("add\\.s64 (%rd\\d+), \\1, 32")
                 .from("for (int e = lane; e < args.width; e += LANES) y[e] = x[e];")
-                .nth(0)));
+                .nth(1)));
   }
 
   static Stream<Change> faults() {
@@ -704,25 +732,10 @@ class MutatedPtxTest {
     Rung softmax = new Rung("staged", "attention_softmax_staged", DType.FP32);
     return Stream.of(
         mma.change(
-            "without the barrier before the walk, the first one in the walk does the same",
-            PASS,
-            BAND,
-            noBarrier(MMA_PROLOGUE)),
-        mma.change(
-            "without the wait before the walk, the first one in the walk does the same",
-            PASS,
-            BAND,
-            noWait(noBarrier(MMA_PROLOGUE))),
-        mma.change(
             "waiting for everything is longer than needed",
             PASS,
             BAND,
             waitForAllBut(0, noBarrier(MMA_KEYS))),
-        mma.change(
-            "rows beyond the last are not stored and keys weigh 0: they need not be zero",
-            PASS,
-            BAND,
-            replace("(selp\\.b32 %r\\d+), 16, 0", "$1, 16, 16").every()),
         mma.change(
             "rescaling at every growth is more often than needed",
             PASS,
@@ -767,10 +780,9 @@ class MutatedPtxTest {
   }
 
   private static void assertOutcome(Change change) {
-    CudaBackend backend =
-        backend(ptx -> new Ptx(change.edit.apply(ptx.text(), CudaBackend.RESOURCES), ptx.origin()));
+    CudaBackend backend = backend(mutated(change));
     assertThat(outcome(backend, change.operation, change.rung.algorithm))
-        .matches(change.outcome.pattern);
+        .containsPattern(change.outcome.pattern);
     assertThat(backend.liveObjects().total()).isZero();
   }
 
@@ -787,6 +799,36 @@ class MutatedPtxTest {
         .map(trial -> Arguments.of(trial.toArray()));
   }
 
+  /**
+   * A verdict is about the largest error, of which cutting off may have no more than rounding twice
+   * has. But it has it nearly everywhere.
+   */
+  @ParameterizedTest
+  @EnumSource(
+      value = DType.class,
+      names = {"FP16", "BF16"})
+  void cutOffInsteadOfRoundedShowsInTheUnitsInTheLastPlace(DType dtype) {
+    Rung rung = new Rung("flash_mma", "attention_flash_mma", dtype);
+    PtxEdit edit = replace("cvt\\.rn\\.(b?f16x2)", "cvt.rz.$1").every();
+    Change change = rung.change("cut off instead of rounded", PASS, BAND, edit);
+    double rounded = exactShare(UnaryOperator.identity(), change);
+    double cutOff = exactShare(mutated(change), change);
+    assertThat(rounded).isGreaterThan(0.5);
+    assertThat(cutOff).isLessThan(0.25);
+  }
+
+  /** Elements of the output that are the expected ones rounded, as a share of all. */
+  private static double exactShare(UnaryOperator<Ptx> ptx, Change change) {
+    UlpHistogram ulps =
+        verdict(backend(ptx), change.operation, change.rung.algorithm).tensors().stream()
+            .filter(judged -> judged.tensor().equals("out"))
+            .findFirst()
+            .orElseThrow()
+            .measures()
+            .ulps();
+    return (double) ulps.exact() / ulps.total();
+  }
+
   /** Of the kernels whose threads work on each other's data in a loop, no barrier is left out. */
   @ParameterizedTest
   @MethodSource("kernelsWithBarriers")
@@ -798,16 +840,18 @@ class MutatedPtxTest {
           return ptx;
         });
     outcome(backend, operation, rung.algorithm);
-    long without =
-        faults()
-            .filter(change -> change.rung.equals(rung) && change.name.startsWith("barrier"))
-            .map(change -> change.edit.apply(loaded.get(), CudaBackend.RESOURCES))
-            .peek(text ->
-                assertThat(PtxEdit.count(text, rung.kernel, BARRIER))
-                    .isEqualTo(PtxEdit.count(loaded.get(), rung.kernel, BARRIER) - 1))
-            .distinct()
-            .count();
-    assertThat(without).isEqualTo(PtxEdit.count(loaded.get(), rung.kernel, BARRIER));
+    String ptx = loaded.get();
+    Set<String> without = new HashSet<>();
+    for (Change change : faults().filter(each -> each.rung.equals(rung)).toList()) {
+      if (change.name.startsWith("barrier")) {
+        String text = change.edit.apply(ptx, CudaBackend.RESOURCES);
+        assertThat(PtxEdit.count(text, rung.kernel, BARRIER))
+            .as(change.name)
+            .isEqualTo(PtxEdit.count(ptx, rung.kernel, BARRIER) - 1);
+        without.add(text);
+      }
+    }
+    assertThat(without).hasSize(PtxEdit.count(ptx, rung.kernel, BARRIER));
   }
 
   static Stream<Arguments> kernelsWithBarriers() {
@@ -820,6 +864,10 @@ class MutatedPtxTest {
         .map(entry -> Arguments.of(entry.getKey(), entry.getValue()));
   }
 
+  private static UnaryOperator<Ptx> mutated(Change change) {
+    return ptx -> new Ptx(change.edit.apply(ptx.text(), CudaBackend.RESOURCES), ptx.origin());
+  }
+
   private static CudaBackend backend(UnaryOperator<Ptx> ptx) {
     return new CudaBackend(CudaBackend.Options.DEFAULT.withPtx(ptx));
   }
@@ -828,20 +876,24 @@ class MutatedPtxTest {
    * Runs a rung; the answer begins with {@code pass}, {@code fail}, {@code trap} or another word.
    */
   private static String outcome(CudaBackend backend, Operation operation, String algorithm) {
-    List<Device> devices =
-        switch (backend.probe()) {
-          case Probe.Available available -> available.devices();
-          case Probe.Unavailable missing -> throw new AssertionError(missing.reason());
-        };
-    Device device = devices.getFirst();
-    KernelTrial trial = TRIALS.computeIfAbsent(operation, KernelTrial::of);
     try {
-      Verdict verdict = trial.verdict(backend, device, backend.plan(device, operation, algorithm));
+      Verdict verdict = verdict(backend, operation, algorithm);
       return verdict.label() + verdict.reason().map(reason -> ": " + reason).orElse("");
     } catch (DeviceException e) {
       return "trap: " + e.getMessage();
     } catch (KernelBuildException e) {
-      return "not loaded: " + e.getMessage() + e.log();
+      return "not loaded: " + e.getMessage();
     }
+  }
+
+  private static Verdict verdict(CudaBackend backend, Operation operation, String algorithm) {
+    Device device =
+        switch (backend.probe()) {
+          case Probe.Available available -> available.devices().getFirst();
+          case Probe.Unavailable missing -> throw new AssertionError(missing.reason());
+        };
+    return TRIALS
+        .computeIfAbsent(operation, KernelTrial::of)
+        .verdict(backend, device, backend.plan(device, operation, algorithm));
   }
 }

@@ -192,10 +192,11 @@ record PtxEdit(
   }
 
   /** How often an instruction is in a kernel. */
-  static long count(String ptx, String kernel, String instruction) {
+  static int count(String ptx, String kernel, String instruction) {
     Pattern pattern = Pattern.compile(instruction);
-    return remove(instruction).in(kernel).instructions(ptx, Map.of()).stream()
-        .filter(each -> pattern.matcher(each.text).find())
-        .count();
+    return Math.toIntExact(
+        remove(instruction).in(kernel).instructions(ptx, Map.of()).stream()
+            .filter(each -> pattern.matcher(each.text).find())
+            .count());
   }
 }

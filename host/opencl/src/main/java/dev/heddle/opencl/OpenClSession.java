@@ -2,7 +2,6 @@ package dev.heddle.opencl;
 
 import dev.heddle.core.Operation;
 import dev.heddle.core.Plan;
-import dev.heddle.core.Prepared;
 import dev.heddle.core.Provenance;
 import dev.heddle.core.Refusal;
 import dev.heddle.core.TensorSpec;
@@ -11,6 +10,7 @@ import dev.heddle.core.TrackedSession;
 import dev.heddle.core.UnsupportedProblemException;
 import dev.heddle.core.kernel.ArgumentStruct;
 import dev.heddle.core.kernel.KernelSource;
+import dev.heddle.core.kernel.PreparedRecipe;
 import dev.heddle.core.kernel.Recipe;
 import dev.heddle.core.kernel.RecipeLimits;
 import java.util.ArrayList;
@@ -171,45 +171,26 @@ final class OpenClSession extends TrackedSession<DeviceBuffer, OpenClSession.Lau
   }
 
   /** Kernels with their arguments set, and the scratch tensors between them. */
-  final class Launchable implements Prepared {
-    private final Operation operation;
-    private final Provenance provenance;
-    private final Recipe recipe;
+  final class Launchable extends PreparedRecipe<DeviceBuffer> {
     private final List<cl_kernel> kernels = new ArrayList<>();
-    private final List<DeviceBuffer> scratch = new ArrayList<>();
-    private final List<DeviceBuffer> outputs = new ArrayList<>();
 
     private Launchable(Operation operation, Provenance provenance, Recipe recipe) {
-      this.operation = operation;
-      this.provenance = provenance;
-      this.recipe = recipe;
+      super(OpenClSession.this, operation, provenance, recipe);
     }
 
     private void build(
         cl_program program, KernelSource source, Map<String, DeviceBuffer> operands) {
-      Map<String, DeviceBuffer> tensors = new HashMap<>(operands);
-      for (TensorSpec output : operation.outputs()) {
-        DeviceBuffer tensor = operands.get(output.name());
-        if (tensor != null) {
-          outputs.add(tensor);
-        }
-      }
-      for (TensorSpec spec : recipe.scratchTensors()) {
-        DeviceBuffer tensor = reserve(spec);
-        scratch.add(tensor);
-        tensors.put(spec.name(), tensor);
-        outputs.forEach(output -> output.watch(tensor));
-      }
-      for (Recipe.Launch launch : recipe.launches()) {
+      Map<String, DeviceBuffer> tensors = withScratch(operands, OpenClSession.this::reserve);
+      for (Recipe.Launch launch : recipe().launches()) {
         cl_kernel kernel = driver.createKernel(program, launch.kernel());
         kernels.add(kernel);
-        Arguments.set(driver, kernel, source, recipe, launch, tensors);
+        Arguments.set(driver, kernel, source, recipe(), launch, tensors);
       }
     }
 
     private void enqueue(List<cl_event> events) {
       for (int i = 0; i < kernels.size(); i++) {
-        Recipe.Launch launch = recipe.launches().get(i);
+        Recipe.Launch launch = recipe().launches().get(i);
         events.add(driver.enqueue(queue, kernels.get(i), launch.globalSize(), launch.localSize()));
       }
     }
@@ -223,33 +204,10 @@ final class OpenClSession extends TrackedSession<DeviceBuffer, OpenClSession.Lau
     }
 
     @Override
-    public Operation operation() {
-      return operation;
-    }
-
-    @Override
-    public Provenance provenance() {
-      return provenance;
-    }
-
-    @Override
-    public long scratchBytes() {
-      return recipe.scratchBytes();
-    }
-
-    @Override
-    public void close() {
-      if (forget(this)) {
-        release();
-      }
-    }
-
-    private void release() {
+    protected void release() {
       kernels.forEach(driver::release);
       kernels.clear();
-      scratch.forEach(tensor -> outputs.forEach(output -> output.unwatch(tensor)));
-      scratch.forEach(DeviceBuffer::close);
-      scratch.clear();
+      super.release();
     }
   }
 }

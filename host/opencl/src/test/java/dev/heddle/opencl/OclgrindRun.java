@@ -12,6 +12,7 @@ import dev.heddle.core.Operation;
 import dev.heddle.core.Plan;
 import dev.heddle.core.Probe;
 import dev.heddle.reference.KernelTrial;
+import dev.heddle.reference.Mutation;
 import dev.heddle.reference.Verdict;
 import java.util.ArrayList;
 import java.util.List;
@@ -34,7 +35,7 @@ final class OclgrindRun {
     boolean faulty = args.length == 4;
     Function<String, String> files =
         faulty
-            ? new Mutation("planted", args[0], args[1], args[2]).files()
+            ? new Mutation("planted", args[0], args[1], args[2]).files(OpenClBackend.RESOURCES)
             : OpenClBackend.RESOURCES;
     OpenClBackend backend = new OpenClBackend(files, false);
     Device device =
