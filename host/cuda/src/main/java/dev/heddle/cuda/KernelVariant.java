@@ -67,6 +67,13 @@ record KernelVariant(KernelSource source, SortedMap<String, Integer> macros) {
     return options;
   }
 
+  /** The macros that are chosen; those that follow from the others or from the source are not. */
+  SortedMap<String, Integer> choices() {
+    SortedMap<String, Integer> choices = new TreeMap<>(macros);
+    choices.keySet().removeIf(name -> name.endsWith("_BYTES"));
+    return choices;
+  }
+
   /** Whether the text asks what it is compiled for. */
   boolean dependsOnArchitecture() {
     return text().contains(ARCHITECTURE);

@@ -74,7 +74,7 @@ final class PtxLibrary {
                 new Refusal(
                     "compiler",
                     "%s is not shipped with %s, and %s"
-                        .formatted(variant.file(), variant.macros(), noCompiler))));
+                        .formatted(variant.file(), variant.choices(), noCompiler))));
   }
 
   private static Refusal tooOld(CudaDevice device, Refusal refusal) {

@@ -28,7 +28,9 @@ enum PtxTrial {
   STEEP(((AttentionProblem) BAND.operation).withScale(1.5f)),
   /** The sign of the scale goes into the queries. */
   NEGATIVE(((AttentionProblem) BAND.operation).withScale(-0.125f)),
-  /** A key in an edge of the band has infinite values: some rows of its block see it, some don't. */
+  /**
+   * A key in an edge of the band has infinite values: some rows of its block see it, some don't.
+   */
   INFINITE(((AttentionProblem) BAND.operation).withScale(0.0625f)) {
     @Override
     void prepare(Map<String, HostTensor> inputs) {
@@ -67,7 +69,6 @@ enum PtxTrial {
 
   /** The same for all changes in that storage type. */
   KernelTrial in(DType dtype) {
-    return trials.computeIfAbsent(
-        dtype, type -> KernelTrial.of(operation(type), this::prepare));
+    return trials.computeIfAbsent(dtype, type -> KernelTrial.of(operation(type), this::prepare));
   }
 }
