@@ -4,10 +4,13 @@ import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionShape;
 import dev.heddle.core.AttentionStage;
 import dev.heddle.core.BandMask;
+import dev.heddle.core.DType;
 import dev.heddle.lab.Comparison;
 import dev.heddle.lab.ComparisonJson;
 import dev.heddle.lab.Installation;
 import dev.heddle.lab.Measurement;
+import dev.heddle.lab.Peer;
+import dev.heddle.lab.Protocol;
 import dev.heddle.lab.Trial;
 import dev.heddle.lab.Workload;
 import dev.heddle.lab.files.AtomicFileGroup;
@@ -16,6 +19,7 @@ import dev.heddle.reference.Verdict;
 import java.io.PrintWriter;
 import java.nio.ByteBuffer;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Objects;
@@ -42,6 +46,7 @@ import picocli.CommandLine.Option;
     footer = {
       "  heddle compare --text \"Warp and weft.\" --layer 3",
       "  heddle compare --shape 1,4,4,2048,2048,64,64 --causal",
+      "  heddle compare --shape 1,4,4,2048,2048,64,64 --dtype fp16",
       "  heddle compare --shape 1,4,4,1024,1024,64,64 --stage softmax",
       "  heddle compare --shape 2,8,2,1,4096,128,128 --backend vector --algorithm flash",
       "  heddle compare --shape 1,4,4,512,512,64,64 --window 128,0,bottom-right --json out.json"
@@ -85,6 +90,7 @@ final class CompareCommand implements Callable<Integer> {
   private @Nullable Long seed;
 
   @Mixin private MaskOptions mask = new MaskOptions();
+  @Mixin private DtypeOption type = new DtypeOption();
   @Mixin private DeviceOptions devices = new DeviceOptions();
 
   @Option(
@@ -93,17 +99,44 @@ final class CompareCommand implements Callable<Integer> {
       description = "Also write the results, with every measure and their provenance, as JSON.")
   private @Nullable Path json;
 
+  @Option(
+      names = "--rounds",
+      paramLabel = "N",
+      description =
+          "Divide the time in which runs are counted into rounds, each with a warm-up. Default: 1")
+  private int rounds = Protocol.STANDARD.rounds();
+
+  @Option(
+      names = "--runs",
+      paramLabel = "N",
+      description = "Most runs that a round counts. Default: 2000")
+  private int runs = Protocol.STANDARD.mostRuns();
+
+  @Option(
+      names = "--peer",
+      paramLabel = "PROGRAM",
+      description =
+          "With --shape: another program that times the same problem after each round, such as"
+              + " bench/peers/torch_sdpa; its times go to the JSON.")
+  private @Nullable Path peer;
+
   @CommandLine.Spec private CommandLine.Model.@Nullable CommandSpec spec;
 
   @Override
   public Integer call() {
     CommandLine commandLine = Objects.requireNonNull(spec).commandLine();
     BandMask band = mask.mask();
+    if (peer != null && (shape == null || stage != null)) {
+      throw new IllegalArgumentException(
+          "--peer goes with --shape and no --stage: a peer times one attention problem");
+    }
     if (json != null) {
       AtomicFileGroup.requireWritable(json);
     }
+    Protocol protocol = Protocol.inRounds(rounds, runs);
     Comparison comparison;
-    try (Progress progress = new Progress(commandLine.getErr())) {
+    try (Peer asked = peer == null ? null : Peer.start(peer);
+        Progress progress = new Progress(commandLine.getErr())) {
       progress.accept("preparing the problem");
       comparison =
           Comparison.run(
@@ -112,6 +145,8 @@ final class CompareCommand implements Callable<Integer> {
               devices.selection(),
               devices.algorithm(),
               new FlashAttentionPolicy(),
+              protocol,
+              Optional.ofNullable(asked),
               progress);
     }
     print(comparison, commandLine.getOut());
@@ -126,19 +161,21 @@ final class CompareCommand implements Callable<Integer> {
   }
 
   private Workload workload(BandMask band) {
+    DType dtype = type.dtype().orElse(DType.FP32);
     if (shape == null) {
       if (seed != null || stage != null) {
         throw new IllegalArgumentException(
             (seed != null ? "--seed" : "--stage") + " goes with --shape: the model is run whole");
       }
-      return Workload.miniLm(text == null ? SENTENCE : text, layer == null ? 0 : layer, band);
+      return Workload.miniLm(
+          text == null ? SENTENCE : text, layer == null ? 0 : layer, band, dtype);
     }
     if (text != null || layer != null) {
       throw new IllegalArgumentException(
           "--shape excludes --text and --layer: it is random numbers instead of the model");
     }
     AttentionShape sizes = Numbers.shape(shape);
-    AttentionProblem problem = AttentionProblem.of(sizes).withMask(band);
+    AttentionProblem problem = AttentionProblem.of(sizes).withMask(band).withDtype(dtype);
     long start = seed == null ? 0 : seed;
     return stage == null
         ? Workload.random(problem, start)
@@ -182,7 +219,7 @@ final class CompareCommand implements Callable<Integer> {
           trial.verdict().label(),
           worst.map(w -> format("%.2e", w.measures().maxAbs())).orElse("-"),
           worst.map(w -> format("%.2f", w.errorRatio())).orElse("-"),
-          trial.measurement().map(Measurement::medianNs).map(Text::time).orElse("-"),
+          time(trial),
           rate(comparison.flopsPerSecond(trial)),
           optional("%.0f%%", comparison.peakShare(trial), 100));
     }
@@ -203,14 +240,30 @@ final class CompareCommand implements Callable<Integer> {
                       + reason));
     }
     comparison.missing().forEach((id, missing) -> out.println(Text.missing(id, missing)));
+    if (comparison.trials().stream().anyMatch(trial -> trial.measurement().isPresent())) {
+      out.println("time: median, submission to completion, transfers apart" + peaks(comparison));
+    }
+  }
+
+  /** What the shares are of. */
+  private static String peaks(Comparison comparison) {
+    List<String> peaks = new ArrayList<>();
     comparison
         .hostPeakFlops()
-        .ifPresent(peak ->
-            out.println(
-                format(
-                    "time: median, submission to completion, transfers apart; peak: %.0f"
-                        + " GFLOP/s fp32 FMA measured on the host's cores in this run",
-                    peak * 1e-9)));
+        .ifPresent(peak -> peaks.add(format("%.0f GFLOP/s", peak * 1e-9) + " on the host's cores"));
+    comparison
+        .ownPeakFlops()
+        .forEach((id, peak) -> peaks.add(format("%.0f GFLOP/s", peak * 1e-9) + " on " + id));
+    if (peaks.isEmpty()) {
+      return "";
+    }
+    return "; peak: fp32 FMA measured in this run, " + String.join(", ", peaks);
+  }
+
+  /** The median; for what passed on an emulator, whose time says nothing, that it is one. */
+  private static String time(Trial trial) {
+    String untimed = trial.passed() && trial.device().emulated() ? "emulated" : "-";
+    return trial.measurement().map(Measurement::medianNs).map(Text::time).orElse(untimed);
   }
 
   /** GFLOP/s with three digits or the whole part. */

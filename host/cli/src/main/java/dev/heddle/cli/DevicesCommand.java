@@ -49,7 +49,7 @@ final class DevicesCommand implements Callable<Integer> {
       if (entry.getValue() instanceof Probe.Available available) {
         for (Device device : available.devices()) {
           any = true;
-          row(table, entry.getKey(), device);
+          row(table, new Installation.Candidate(entry.getKey(), device));
         }
       }
     }
@@ -64,14 +64,15 @@ final class DevicesCommand implements Callable<Integer> {
     return (any ? ExitCode.PASSED : ExitCode.NOTHING_RAN).code();
   }
 
-  private void row(Table table, Backend backend, Device device) {
+  private void row(Table table, Installation.Candidate candidate) {
+    Device device = candidate.device();
     String memory = Text.bytes(device.limits().memoryBytes());
     String units = Integer.toString(device.limits().computeUnits());
     if (!peak) {
       table.row(device.id(), device.displayName(), device.driver(), units, memory);
       return;
     }
-    OptionalDouble flops = backend.measurePeakFlops(device);
+    OptionalDouble flops = candidate.peakFlops();
     table.row(
         device.id(),
         device.displayName(),

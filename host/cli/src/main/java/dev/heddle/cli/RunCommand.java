@@ -27,6 +27,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Objects;
+import java.util.Optional;
 import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine;
@@ -39,7 +40,8 @@ import picocli.CommandLine.Option;
     name = "run",
     description = {
       "Attention on your own tensors: q [B, H_Q, SEQLEN_Q, HEAD_DIM], k [B, H_KV, SEQLEN_K,"
-          + " HEAD_DIM], v [B, H_KV, SEQLEN_K, HEAD_DIM_V], fp32.",
+          + " HEAD_DIM], v [B, H_KV, SEQLEN_K, HEAD_DIM_V], all fp32, fp16 or (.safetensors) bf16; out"
+          + " is of the same type, lse fp32.",
       "The result is judged against the double-precision reference; what does not pass is not"
           + " written. Without --backend, the fastest device that supports the problem computes."
     },
@@ -87,6 +89,7 @@ final class RunCommand implements Callable<Integer> {
   private @Nullable Double scale;
 
   @Mixin private MaskOptions mask = new MaskOptions();
+  @Mixin private DtypeOption type = new DtypeOption();
   @Mixin private DeviceOptions devices = new DeviceOptions();
 
   @CommandLine.Spec private CommandLine.Model.@Nullable CommandSpec spec;
@@ -123,6 +126,10 @@ final class RunCommand implements Callable<Integer> {
     }
     if (in == null && (q == null || k == null || v == null)) {
       throw new IllegalArgumentException("--q, --k and --v are all needed, or --in instead");
+    }
+    if (in == null && type.dtype().equals(Optional.of(DType.BF16))) {
+      throw new IllegalArgumentException(
+          "--dtype bf16 goes with --in and .safetensors: .npy has no bf16");
     }
     if (in != null && lse != null) {
       throw new IllegalArgumentException(
@@ -161,8 +168,8 @@ final class RunCommand implements Callable<Integer> {
   private Map<String, HostTensor> read() {
     Map<String, HostTensor> tensors = new LinkedHashMap<>();
     if (in != null) {
-      tensors.putAll(SafetensorsFile.read(in, List.of("q", "k", "v"), AXES.size()));
-      tensors.forEach((name, tensor) -> FiniteValues.require(in, name, tensor));
+      SafetensorsFile.read(in, List.of("q", "k", "v"), AXES.size())
+          .forEach((name, tensor) -> tensors.put(name, rounded(in, name, tensor)));
       return tensors;
     }
     Map<String, Path> files = new LinkedHashMap<>();
@@ -170,17 +177,40 @@ final class RunCommand implements Callable<Integer> {
     files.put("k", Objects.requireNonNull(k));
     files.put("v", Objects.requireNonNull(v));
     files.forEach((name, file) -> {
-      HostTensor tensor = NpyFile.read(file, AXES.size());
-      FiniteValues.require(file, name, tensor);
-      tensors.put(name, tensor);
+      tensors.put(name, rounded(file, name, NpyFile.read(file, AXES.size())));
     });
     return tensors;
   }
 
+  /** The tensor in the type asked for, all of it finite there. */
+  private HostTensor rounded(Path file, String name, HostTensor tensor) {
+    FiniteValues.require(file, name, tensor);
+    DType wanted = type.dtype().orElse(tensor.dtype());
+    if (wanted == tensor.dtype()) {
+      return tensor;
+    }
+    HostTensor rounded = tensor.rounded(wanted);
+    for (int i = 0; i < rounded.size(); i++) {
+      if (!Float.isFinite(rounded.get(i))) {
+        throw new IllegalArgumentException(
+            file
+                + ": "
+                + name
+                + tensor.shape().position(i)
+                + " is "
+                + tensor.get(i)
+                + ", beyond the range of "
+                + wanted.label());
+      }
+    }
+    return rounded;
+  }
+
   private AttentionProblem problem(Map<String, HostTensor> inputs) {
-    Shape queries = shape(inputs, "q");
-    Shape keys = shape(inputs, "k");
-    Shape values = shape(inputs, "v");
+    DType dtype = Objects.requireNonNull(inputs.get("q")).dtype();
+    Shape queries = shape(inputs, "q", dtype);
+    Shape keys = shape(inputs, "k", dtype);
+    Shape values = shape(inputs, "v", dtype);
     same("q", queries, "k", keys, 0);
     same("q", queries, "v", values, 0);
     same("k", keys, "v", values, 1);
@@ -195,15 +225,22 @@ final class RunCommand implements Callable<Integer> {
             keys.dim(2),
             queries.dim(3),
             values.dim(3));
-    AttentionProblem problem = AttentionProblem.of(sizes).withLse(in != null || lse != null);
+    AttentionProblem problem =
+        AttentionProblem.of(sizes).withDtype(dtype).withLse(in != null || lse != null);
     return scale == null ? problem : problem.withScale(scale.floatValue());
   }
 
-  private static Shape shape(Map<String, HostTensor> inputs, String name) {
+  private static Shape shape(Map<String, HostTensor> inputs, String name, DType dtype) {
     HostTensor tensor = Objects.requireNonNull(inputs.get(name));
-    if (tensor.dtype() != DType.FP32) {
+    if (tensor.dtype() != dtype) {
       throw new IllegalArgumentException(
-          name + " is " + tensor.dtype().label() + "; fp32 is needed");
+          "q is "
+              + dtype.label()
+              + " and "
+              + name
+              + " is "
+              + tensor.dtype().label()
+              + ": one type is needed; --dtype rounds them to one");
     }
     return tensor.shape();
   }

@@ -21,6 +21,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.stream.Stream;
@@ -68,6 +69,8 @@ class MainTest {
         folder.resolve("k9.npy"), HostTensor.gaussian(Shape.of(1, 2, 13, 9), DType.FP32, 4));
     NpyFile.write(
         folder.resolve("flat.npy"), HostTensor.gaussian(Shape.of(4, 9, 8), DType.FP32, 4));
+    NpyFile.write(folder.resolve("half.npy"), HostTensor.gaussian(SHAPE.q(), DType.FP16, 1));
+    NpyFile.write(folder.resolve("big.npy"), HostTensor.zeros(SHAPE.q(), DType.FP32).fill(70_000));
     HostTensor nan = HostTensor.gaussian(SHAPE.q(), DType.FP32, 5);
     nan.set(17, Float.NaN);
     NpyFile.write(folder.resolve("nan.npy"), nan);
@@ -98,7 +101,14 @@ class MainTest {
         "compare --json DIR/none/x.json | no folder",
         "compare --seed 5 | --seed goes with --shape",
         "compare --stage values | --stage goes with --shape",
+        "compare --peer true | --peer goes with --shape",
+        "compare --rounds 0 | rounds = 0",
+        "gpu-report DIR/none --out DIR/r.json | no such file",
         "compare --shape 1,1,1,8,8,8,8 --stage middle | 'middle'",
+        "compare --dtype fp8 | 'fp8' is no storage type; fp32, fp16 and bf16 are",
+        "run --q DIR/half.npy --k DIR/k.npy --v DIR/v.npy --out DIR/o.npy | q is fp16 and k is fp32",
+        "run --q DIR/q.npy --k DIR/k.npy --v DIR/v.npy --out DIR/o.npy --dtype bf16 | .npy has no bf16",
+        "run --q DIR/big.npy --k DIR/k.npy --v DIR/v.npy --out DIR/o --dtype fp16 | 70000.0, beyond the range",
         "compare --window 1,x | 'x' is not a whole number",
         "compare --shape 1,1,1,33554432,1,1,100 | out [1, 1, 33554432, 100] has 3355443200 elements",
         "compare --frob | --frob",
@@ -214,6 +224,9 @@ class MainTest {
     Outcome all = heddle("compare --shape 1,2,1,9,13,8,6 --backend planted");
     assertThat(all.exit()).isEqualTo(1);
     assertThat(all.out()).contains("fault EMULATED [emulated]", "fault NONE [CPU]");
+    assertThat(row(all, Fault.EMULATED))
+        .contains(" pass ", " emulated ")
+        .doesNotContain(" ms", " us", "%");
     for (Fault fault :
         List.of(
             Fault.WRONG_VALUE,
@@ -221,11 +234,88 @@ class MainTest {
             Fault.NOT_WRITTEN,
             Fault.WRONG_WHEN_WARM,
             Fault.BREAKS,
-            Fault.THROWS)) {
-      String row =
-          all.out().lines().filter(l -> l.contains("fault " + fault)).findFirst().orElseThrow();
-      assertThat(row).contains(" fail ").doesNotContain(" ms").doesNotContain(" us");
+            Fault.THROWS,
+            Fault.DIES)) {
+      assertThat(row(all, fault)).contains(" fail ").doesNotContain(" ms").doesNotContain(" us");
     }
+    assertThat(all.out())
+        .contains("attention_naive fail: plantedLaunch on planted failed: PLANTED_ILLEGAL_ADDRESS");
+    assertThat(all.out().lines().filter(line -> line.contains("fault DIES")))
+        .as("naive has killed the device; flash runs on it")
+        .last()
+        .asString()
+        .contains("attention_flash", " pass ", "%");
+  }
+
+  /** A fault's first line in the table. */
+  private static String row(Outcome outcome, Fault fault) {
+    return outcome
+        .out()
+        .lines()
+        .filter(l -> l.contains("fault " + fault))
+        .findFirst()
+        .orElseThrow();
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"fp16", "bf16"})
+  void compareInANarrowTypeHasNoPeak(String dtype) {
+    Outcome outcome = heddle("compare --shape 1,4,2,9,13,8,6 --backend reference --dtype " + dtype);
+    assertThat(outcome.exit()).isZero();
+    assertThat(outcome.out())
+        .contains("attention 1,4,2,9,13,8,6 " + dtype, "time: median", " pass ")
+        .doesNotContain("peak: ", "%");
+    Outcome refused = heddle("compare --shape 1,4,2,9,13,8,6 --backend vector --dtype " + dtype);
+    assertThat(refused.exit()).isEqualTo(3);
+    assertThat(refused.out()).contains("dtype: " + dtype + " is not supported; fp32 is");
+  }
+
+  @Test
+  void runInHalvesGivesHalvesThatTheOracleWouldRoundTo() {
+    String files = "run --q DIR/q.npy --k DIR/k.npy --v DIR/v.npy --out DIR/o.npy --lse DIR/l.npy";
+    Outcome outcome = heddle(files + " --backend reference --dtype fp16");
+    assertThat(outcome.exit()).isZero();
+    HostTensor out = NpyFile.read(folder.resolve("o.npy"));
+    assertThat(out.dtype()).isEqualTo(DType.FP16);
+    assertThat(NpyFile.read(folder.resolve("l.npy")).dtype()).isEqualTo(DType.FP32);
+    Map<String, double[]> rounded = new HashMap<>();
+    for (String name : List.of("q", "k", "v")) {
+      HostTensor half = NpyFile.read(folder.resolve(name + ".npy")).rounded(DType.FP16);
+      NpyFile.write(folder.resolve(name + "16.npy"), half);
+      rounded.put(name, half.toDoubles());
+    }
+    double[] exact =
+        new ScalarOperations(Precision.FP64)
+            .evaluate(AttentionProblem.of(SHAPE), rounded)
+            .get("out");
+    assertThat(out.toDoubles())
+        .containsExactly(Arrays.stream(exact).map(v -> DType.FP16.round((float) v)).toArray());
+    assertThat(
+            heddle(
+                    "run --q DIR/q16.npy --k DIR/k16.npy --v DIR/v16.npy --out DIR/o16.npy"
+                        + " --backend reference")
+                .exit())
+        .isZero();
+    assertThat(doubles("o16.npy")).as("halves given").containsExactly(out.toDoubles());
+  }
+
+  @Test
+  void runInBf16GoesThroughSafetensors() {
+    Map<String, HostTensor> inputs = new HashMap<>();
+    for (String name : List.of("q", "k", "v")) {
+      HostTensor wide = NpyFile.read(folder.resolve(name + ".npy"));
+      inputs.put(name, name.equals("v") ? wide.rounded(DType.BF16) : wide);
+    }
+    SafetensorsFile.write(folder.resolve("in.safetensors"), inputs);
+    String command = "run --in DIR/in.safetensors --out DIR/o.safetensors --backend reference";
+    Outcome mixed = heddle(command);
+    assertThat(mixed.exit()).isEqualTo(2);
+    assertThat(mixed.err()).contains("q is fp32 and v is bf16: one type is needed; --dtype");
+    assertThat(heddle(command + " --dtype bf16").exit()).isZero();
+    Map<String, HostTensor> results =
+        SafetensorsFile.read(folder.resolve("o.safetensors"), List.of("out", "lse"));
+    assertThat(results.get("out").dtype()).isEqualTo(DType.BF16);
+    assertThat(results.get("lse").dtype()).isEqualTo(DType.FP32);
   }
 
   @Test

@@ -64,6 +64,11 @@ public record AttentionStage(Stage stage, AttentionProblem attention) implements
     return attention.dtype();
   }
 
+  @Override
+  public AttentionStage withDtype(DType other) {
+    return new AttentionStage(stage, attention.withDtype(other));
+  }
+
   /**
    * Two per product: every pair counts in {@code SCORES}, which knows no mask, the visible ones in
    * {@code VALUES}, none in {@code SOFTMAX}.

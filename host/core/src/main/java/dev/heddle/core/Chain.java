@@ -93,6 +93,30 @@ public record Chain(String name, List<TensorSpec> inputs, List<Step> steps, List
         operation.outputs().stream().map(TensorSpec::name).toList());
   }
 
+  /**
+   * The same chain with every operation, and all that they read and write, in another storage type.
+   */
+  public Chain withDtype(DType other) {
+    List<Step> converted =
+        steps.stream()
+            .map(step -> new Step(step.operation.withDtype(other), step.reads, step.writes))
+            .toList();
+    List<TensorSpec> given = new ArrayList<>();
+    for (TensorSpec input : inputs) {
+      // What a reader wants of it: an operation may keep some tensors fp32 whatever its type.
+      DType wanted =
+          converted.stream()
+              .flatMap(step ->
+                  step.operation.inputs().stream()
+                      .filter(spec -> bound(step, step.reads, spec.name()).equals(input.name()))
+                      .map(TensorSpec::dtype))
+              .findFirst()
+              .orElse(other);
+      given.add(new TensorSpec(input.name(), input.shape(), wanted));
+    }
+    return new Chain(name, given, converted, outputs);
+  }
+
   /** Every tensor of the chain under its name there: the inputs, then what the steps write. */
   public List<TensorSpec> tensors() {
     List<TensorSpec> all = new ArrayList<>(inputs);

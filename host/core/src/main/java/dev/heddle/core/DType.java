@@ -25,6 +25,24 @@ public enum DType {
     return name().toLowerCase(java.util.Locale.ROOT);
   }
 
+  /**
+   * Distance from the largest storable value that is no larger than {@code |value|} to the next:
+   * the unit in the last place there. At the end of the range, the distance below.
+   */
+  public double ulp(float value) {
+    float magnitude = Math.abs(value);
+    if (this == FP32) {
+      return Math.ulp(Math.min(magnitude, Float.MAX_VALUE));
+    }
+    int infinity = encode(Float.POSITIVE_INFINITY);
+    int pattern = Math.min(encode(magnitude), infinity - 1);
+    if (decode((short) pattern) > magnitude) {
+      pattern--;
+    }
+    int next = pattern + 1 == infinity ? pattern : pattern + 1;
+    return (double) decode((short) next) - decode((short) (next - 1));
+  }
+
   /** The nearest value that this type can store, ties to even. */
   public float round(float value) {
     return switch (this) {

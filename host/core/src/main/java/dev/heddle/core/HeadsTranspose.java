@@ -42,6 +42,11 @@ public record HeadsTranspose(int batch, int outer, int inner, int width, DType d
     return List.of(new TensorSpec("y", Shape.of(batch, inner, outer, width), dtype));
   }
 
+  @Override
+  public HeadsTranspose withDtype(DType other) {
+    return new HeadsTranspose(batch, outer, inner, width, other);
+  }
+
   /** Zero: the operation only moves data. */
   @Override
   public double flops() {

@@ -2,7 +2,6 @@ package dev.heddle.core;
 
 import java.util.Arrays;
 import java.util.HashMap;
-import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -12,8 +11,11 @@ import java.util.Set;
 /**
  * A session whose memory is the JVM's: what the backends that compute in Java share. They supply
  * {@link #compile}.
+ *
+ * <p>An element takes 4 bytes whatever its type: a 16-bit tensor is held widened, which is exact,
+ * and a kernel that writes one has to round to its type what it stores.
  */
-public abstract class HostSession implements Session {
+public abstract class HostSession extends TrackedSession<HostSession.Resident, HostSession.Ready> {
 
   /** An operation that is ready to run on JVM arrays. */
   public interface Kernel extends AutoCloseable {
@@ -29,21 +31,28 @@ public abstract class HostSession implements Session {
     default void close() {}
   }
 
-  /** fp32 elements of a session's tensor within the array that also holds its guard bands. */
+  /** Elements of a session's tensor, as fp32, within the array that also holds its guard bands. */
   public record Span(float[] array, int offset, int length) {}
 
   private static final int GUARD = 64;
   private static final long MAX_PAYLOAD = HostTensor.MAX_ELEMENTS - 2 * GUARD;
   private static final float GUARD_VALUE = Float.intBitsToFloat(0x7FC0BEEF);
 
-  private final Backend backend;
-  private final Device device;
-  private final Set<Resource> live = new HashSet<>();
+  private final Set<DType> dtypes;
 
-  /** A session of that backend on that device. */
+  /** A session of that backend on that device for fp32 tensors. */
   protected HostSession(Backend backend, Device device) {
-    this.backend = backend;
-    this.device = device;
+    this(backend, device, Set.of(DType.FP32));
+  }
+
+  /**
+   * A session of that backend on that device.
+   *
+   * @param dtypes types of the tensors that it takes
+   */
+  protected HostSession(Backend backend, Device device, Set<DType> dtypes) {
+    super(backend, device, Resident.class, Ready.class);
+    this.dtypes = Set.copyOf(dtypes);
   }
 
   /**
@@ -57,22 +66,15 @@ public abstract class HostSession implements Session {
   protected abstract Provenance provenance(Operation operation, Plan plan);
 
   @Override
-  public final Device device() {
-    return device;
-  }
-
-  @Override
-  public final DeviceTensor allocate(Shape shape, DType dtype) {
-    Refusal.unlessFp32(dtype)
+  protected final Resident reserve(TensorSpec spec) {
+    Refusal.unlessAmong(dtypes, spec.dtype())
         .ifPresent(refusal -> {
           throw new UnsupportedProblemException(refusal);
         });
-    if (shape.elements() > MAX_PAYLOAD) {
-      throw new UnsupportedProblemException(tooLong("a tensor", shape));
+    if (spec.shape().elements() > MAX_PAYLOAD) {
+      throw new UnsupportedProblemException(tooLong(spec.name(), spec.shape()));
     }
-    Resident tensor = new Resident(shape);
-    live.add(tensor);
-    return tensor;
+    return new Resident(this, spec);
   }
 
   /** The JVM itself as device 0 of a backend: all of its processors and its heap. */
@@ -90,26 +92,33 @@ public abstract class HostSession implements Session {
   }
 
   /**
-   * What no JVM backend can run: a storage type other than fp32, a tensor longer than an array, or
-   * more memory than the device has.
+   * What no JVM backend can run: a storage type that it does not have, a tensor longer than an
+   * array, or more memory than the device has.
    *
+   * @param dtypes storage types that the backend has
    * @param algorithms the algorithms that the backend has for the operation
    * @param scratchBytes memory that the algorithm needs beyond inputs and outputs, bytes
    */
   public static Optional<Refusal> commonRefusal(
-      Device device, Operation operation, Plan plan, List<String> algorithms, long scratchBytes) {
+      Device device,
+      Operation operation,
+      Plan plan,
+      Set<DType> dtypes,
+      List<String> algorithms,
+      long scratchBytes) {
     Optional<Refusal> general =
         Refusal.ofAlgorithm(device, operation, plan, algorithms)
-            .or(() -> Refusal.unlessFp32(operation.dtype()));
+            .or(() -> Refusal.unlessAmong(dtypes, operation.dtype()));
     if (general.isPresent()) {
       return general;
     }
+    long bytes = scratchBytes;
     for (TensorSpec spec : operation.tensors()) {
       if (spec.shape().elements() > MAX_PAYLOAD) {
         return Optional.of(tooLong(spec.name(), spec.shape()));
       }
+      bytes += spec.shape().elements() * Float.BYTES;
     }
-    long bytes = operation.compulsoryBytes() + scratchBytes;
     long limit = device.limits().memoryBytes();
     return bytes <= limit
         ? Optional.empty()
@@ -137,160 +146,97 @@ public abstract class HostSession implements Session {
   }
 
   @Override
-  public final Prepared prepare(Operation operation, Plan plan, Map<String, DeviceTensor> tensors) {
-    Optional<Refusal> refusal = backend.refusal(device, operation, plan);
-    if (refusal.isPresent()) {
-      throw new UnsupportedProblemException(refusal.get());
-    }
+  protected final Ready bind(Operation operation, Plan plan, Map<String, Resident> operands) {
     Map<String, Span> spans = new HashMap<>();
-    for (TensorSpec spec : operation.tensors()) {
-      if (!(tensors.get(spec.name()) instanceof Resident resident) || !live.contains(resident)) {
-        throw new IllegalArgumentException(
-            operation.name() + " needs a tensor of this session for '" + spec.name() + "'");
-      }
-      if (resident.shape.elements() != spec.shape().elements()) {
-        throw new IllegalArgumentException(
-            operation.name()
-                + " wants "
-                + spec.name()
-                + " "
-                + spec.shape()
-                + ", not "
-                + resident.shape);
-      }
-      spans.put(spec.name(), resident.span());
-    }
-    Ready ready =
-        new Ready(operation, provenance(operation, plan), compile(operation, plan, spans));
-    live.add(ready);
-    return ready;
+    operands.forEach((name, tensor) -> spans.put(name, tensor.span()));
+    Kernel kernel = compile(operation, plan, spans);
+    return new Ready(this, operation, provenance(operation, plan), kernel);
   }
 
   @Override
-  public final Timing run(List<Prepared> operations) {
+  protected final Timing launch(List<Ready> operations) {
     long start = System.nanoTime();
-    for (Prepared operation : operations) {
-      if (!(operation instanceof Ready ready) || !live.contains(ready)) {
-        throw new IllegalArgumentException("that operation is closed or of another session");
-      }
-      ready.kernel.run();
-    }
+    operations.forEach(operation -> operation.kernel.run());
     return new Timing(System.nanoTime() - start, OptionalLong.empty());
   }
 
+  /** Nothing is left to release; a subclass that holds more releases that. */
   @Override
-  public final int liveResources() {
-    return live.size();
-  }
+  protected void release() {}
 
-  /** Closes what was handed out; a subclass that holds more closes that too. */
-  @Override
-  public void close() {
-    List.copyOf(live).forEach(Resource::close);
-  }
-
-  /** Something that the session handed out. */
-  private sealed interface Resource permits Resident, Ready {
-    void close();
-  }
-
-  private final class Resident implements DeviceTensor, Resource {
-    private final Shape shape;
+  /** A tensor in an array. */
+  protected static final class Resident extends GuardedTensor {
     private float[] array;
 
-    Resident(Shape shape) {
-      this.shape = shape;
-      int payload = (int) shape.elements();
-      this.array = new float[payload + 2 * GUARD];
+    private Resident(HostSession session, TensorSpec spec) {
+      super(session, spec);
+      this.array = new float[payload() + 2 * GUARD];
       Arrays.fill(array, 0, GUARD, GUARD_VALUE);
-      Arrays.fill(array, GUARD + payload, array.length, GUARD_VALUE);
+      Arrays.fill(array, GUARD + payload(), array.length, GUARD_VALUE);
     }
 
-    Span span() {
-      return new Span(open(), GUARD, payload());
-    }
-
-    @Override
-    public Shape shape() {
-      return shape;
+    private Span span() {
+      return new Span(array, GUARD, payload());
     }
 
     @Override
-    public DType dtype() {
-      return DType.FP32;
-    }
-
-    @Override
-    public void write(HostTensor source) {
-      if (source.dtype() != DType.FP32 || source.size() != payload()) {
-        throw new IllegalArgumentException(
-            "can't write " + source.dtype().label() + " " + source.shape() + " to fp32 " + shape);
+    protected void upload(HostTensor source) {
+      if (dtype() == DType.FP32) {
+        System.arraycopy(source.floats(), 0, array, GUARD, payload());
+      } else {
+        for (int i = 0; i < payload(); i++) {
+          array[GUARD + i] = source.get(i);
+        }
       }
-      System.arraycopy(source.floats(), 0, open(), GUARD, payload());
     }
 
     @Override
-    public HostTensor read() {
-      return HostTensor.of(shape, Arrays.copyOfRange(open(), GUARD, GUARD + payload()));
-    }
-
-    @Override
-    public void poison() {
-      Arrays.fill(open(), GUARD, GUARD + payload(), Float.NaN);
-    }
-
-    @Override
-    public boolean guardsIntact() {
-      return intact(0, GUARD) && intact(GUARD + payload(), open().length);
-    }
-
-    @Override
-    public void close() {
-      if (live.remove(this)) {
-        array = new float[0];
+    protected void download(HostTensor target) {
+      if (dtype() == DType.FP32) {
+        System.arraycopy(array, GUARD, target.floats(), 0, payload());
+      } else {
+        for (int i = 0; i < payload(); i++) {
+          target.set(i, array[GUARD + i]);
+        }
       }
+    }
+
+    @Override
+    protected void fillWithNan() {
+      Arrays.fill(array, GUARD, GUARD + payload(), Float.NaN);
+    }
+
+    @Override
+    protected boolean bandsIntact() {
+      return intact(0, GUARD) && intact(GUARD + payload(), array.length);
     }
 
     private boolean intact(int from, int to) {
       for (int i = from; i < to; i++) {
-        if (Float.floatToRawIntBits(open()[i]) != Float.floatToRawIntBits(GUARD_VALUE)) {
+        if (Float.floatToRawIntBits(array[i]) != Float.floatToRawIntBits(GUARD_VALUE)) {
           return false;
         }
       }
       return true;
     }
 
-    private int payload() {
-      return (int) shape.elements();
+    @Override
+    protected void free() {
+      array = new float[0];
     }
 
-    private float[] open() {
-      if (!live.contains(this)) {
-        throw new IllegalStateException("the tensor is closed");
-      }
-      return array;
+    private int payload() {
+      return (int) shape().elements();
     }
   }
 
-  private final class Ready implements Prepared, Resource {
-    private final Operation operation;
-    private final Provenance provenance;
+  /** A kernel with its tensors. */
+  protected static final class Ready extends TrackedOperation {
     private final Kernel kernel;
 
-    Ready(Operation operation, Provenance provenance, Kernel kernel) {
-      this.operation = operation;
-      this.provenance = provenance;
+    private Ready(HostSession session, Operation operation, Provenance provenance, Kernel kernel) {
+      super(session, operation, provenance);
       this.kernel = kernel;
-    }
-
-    @Override
-    public Operation operation() {
-      return operation;
-    }
-
-    @Override
-    public Provenance provenance() {
-      return provenance;
     }
 
     @Override
@@ -299,10 +245,8 @@ public abstract class HostSession implements Session {
     }
 
     @Override
-    public void close() {
-      if (live.remove(this)) {
-        kernel.close();
-      }
+    protected void release() {
+      kernel.close();
     }
   }
 }

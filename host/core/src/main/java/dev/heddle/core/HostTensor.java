@@ -105,6 +105,15 @@ public final class HostTensor {
     return this;
   }
 
+  /** A copy in another type, each element rounded to the nearest, ties to even. */
+  public HostTensor rounded(DType other) {
+    HostTensor copy = zeros(shape, other);
+    for (int i = 0; i < copy.size(); i++) {
+      copy.set(i, get(i));
+    }
+    return copy;
+  }
+
   /** The same storage seen under another shape of as many elements. */
   public HostTensor reshape(Shape other) {
     if (other.elements() != shape.elements()) {

@@ -45,6 +45,11 @@ public record LinearProblem(int rows, int inFeatures, int outFeatures, boolean b
     return specs(rows, inFeatures, outFeatures, dtype).subList(3, 4);
   }
 
+  @Override
+  public LinearProblem withDtype(DType other) {
+    return new LinearProblem(rows, inFeatures, outFeatures, bias, other);
+  }
+
   /** {@code 2 ROWS IN_FEATURES OUT_FEATURES}. */
   @Override
   public double flops() {

@@ -29,6 +29,9 @@ public sealed interface Operation
   /** Storage type of the operands. */
   DType dtype();
 
+  /** The same operation on operands of another storage type. */
+  Operation withDtype(DType other);
+
   /**
    * Floating-point operations of the matrix products that the result needs, a multiply-add as two;
    * hidden (query, key) pairs and the softmax itself are not counted.

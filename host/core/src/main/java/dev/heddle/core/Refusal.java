@@ -1,7 +1,9 @@
 package dev.heddle.core;
 
+import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 
 /**
  * Why a backend does not run an operation on a device: a declared limit, by name.
@@ -30,9 +32,23 @@ public record Refusal(String limit, String reason) {
 
   /** Refuses a storage type other than fp32. */
   public static Optional<Refusal> unlessFp32(DType dtype) {
-    return dtype == DType.FP32
-        ? Optional.empty()
-        : Optional.of(new Refusal("dtype", dtype.label() + " is not supported; fp32 is"));
+    return unlessAmong(Set.of(DType.FP32), dtype);
+  }
+
+  /** Refuses a storage type that is not among those supported. */
+  public static Optional<Refusal> unlessAmong(Set<DType> supported, DType dtype) {
+    if (supported.contains(dtype)) {
+      return Optional.empty();
+    }
+    List<String> labels =
+        Arrays.stream(DType.values()).filter(supported::contains).map(DType::label).toList();
+    return Optional.of(
+        new Refusal(
+            "dtype",
+            dtype.label()
+                + " is not supported; "
+                + String.join(" and ", labels)
+                + (labels.size() == 1 ? " is" : " are")));
   }
 
   /** As {@code limit: reason}. */

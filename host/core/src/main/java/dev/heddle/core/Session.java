@@ -24,7 +24,8 @@ public interface Session extends AutoCloseable {
    * Compiles what the operation needs and binds its tensors.
    *
    * @param tensors a tensor of this session for each of the operation's inputs and outputs, by name
-   * @throws UnsupportedProblemException for what {@link Backend#refusal} declares, nothing else
+   * @throws UnsupportedProblemException for what {@link Backend#refusal} declares, and where memory
+   *     that the device has is taken; nothing else
    * @throws KernelBuildException when a kernel does not compile
    * @throws DeviceException when the driver fails
    */
@@ -36,6 +37,9 @@ public interface Session extends AutoCloseable {
    * @throws DeviceException when the driver fails
    */
   Timing run(List<Prepared> operations);
+
+  /** What was copied between host and device since the session was opened. */
+  Transfers transfers();
 
   /** Tensors and prepared operations that were handed out and not closed yet. */
   int liveResources();

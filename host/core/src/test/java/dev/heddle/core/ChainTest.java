@@ -41,6 +41,23 @@ class ChainTest {
   }
 
   @Test
+  void anotherTypeGoesThroughTheWholeChain() {
+    Chain chain = new Chain("two", List.of(X, W), List.of(PROJECT, SPLIT), List.of("heads"));
+    Chain half = chain.withDtype(DType.FP16);
+    assertThat(half.tensors()).allMatch(spec -> spec.dtype() == DType.FP16);
+    assertThat(half.tensors().stream().map(TensorSpec::shape).toList())
+        .isEqualTo(chain.tensors().stream().map(TensorSpec::shape).toList());
+    assertThat(half.withDtype(DType.FP32)).isEqualTo(chain);
+    AttentionProblem problem = AttentionProblem.of(AttentionShape.square(1, 1, 4, 8));
+    for (AttentionStage.Stage stage : AttentionStage.Stage.values()) {
+      AttentionStage operation = new AttentionStage(stage, problem);
+      assertThat(Chain.of(operation).withDtype(DType.BF16))
+          .as("%s, whose matrices stay fp32", stage)
+          .isEqualTo(Chain.of(operation.withDtype(DType.BF16)));
+    }
+  }
+
+  @Test
   void whatDoesNotFitIsNamed() {
     refused(
         "heads reads 'projected', which nothing has written",

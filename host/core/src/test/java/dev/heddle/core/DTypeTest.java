@@ -90,9 +90,32 @@ class DTypeTest {
     assertThat(Float.floatToRawIntBits(dtype.round(-Float.MIN_VALUE))).isEqualTo(0x80000000);
   }
 
+  @ParameterizedTest
+  @EnumSource(names = {"FP16", "BF16"})
+  void aUnitInTheLastPlaceIsTheDistanceToTheNextValue(DType dtype) {
+    int infinity = dtype == DType.FP16 ? 0x7C00 : 0x7F80;
+    List<String> wrong = new ArrayList<>();
+    for (int low = 0; low < infinity - 1; low++) {
+      double unit = byDefinition(dtype, low + 1) - byDefinition(dtype, low);
+      float value = (float) byDefinition(dtype, low);
+      // Values in between, also those that round up, have the unit of the one below.
+      for (float v : new float[] {value, -value, value + (float) (unit * 0.75)}) {
+        if (dtype.ulp(v) != unit) {
+          wrong.add(v + ": " + dtype.ulp(v));
+        }
+      }
+    }
+    assertThat(wrong).isEmpty();
+    double last = byDefinition(dtype, infinity - 1) - byDefinition(dtype, infinity - 2);
+    assertThat(dtype.ulp((float) byDefinition(dtype, infinity - 1))).isEqualTo(last);
+    assertThat(dtype.ulp(Float.POSITIVE_INFINITY)).isEqualTo(last);
+  }
+
   @Test
   void fp32IsKeptAndHasNoShortPattern() {
     assertThat(DType.FP32.round(0.1f)).isEqualTo(0.1f);
+    assertThat(DType.FP32.ulp(-1)).isEqualTo(0x1p-23);
+    assertThat(DType.FP32.ulp(Float.POSITIVE_INFINITY)).isEqualTo(0x1p104);
     assertThatThrownBy(() -> DType.FP32.encode(1)).isInstanceOf(IllegalStateException.class);
     assertThatThrownBy(() -> DType.FP32.decode((short) 1))
         .isInstanceOf(IllegalStateException.class);

@@ -10,6 +10,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.function.Function;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
 
 /** Sessions in JVM memory, and chains on them. */
 class HostSessionTest {
@@ -166,6 +168,36 @@ class HostSessionTest {
           .hasMessage("the tensor is closed");
       assertThatThrownBy(tensor::poison).isInstanceOf(IllegalStateException.class);
       assertThatThrownBy(tensor::guardsIntact).isInstanceOf(IllegalStateException.class);
+    }
+  }
+
+  /** 16-bit tensors hold what their type can store, bit for bit, and are never taken for others. */
+  @ParameterizedTest
+  @EnumSource(names = {"FP16", "BF16"})
+  void aSessionThatTakesATypeStoresIt(DType dtype) {
+    backend.dtypes.add(dtype);
+    LinearProblem problem = LINEAR.withDtype(dtype);
+    HostTensor every = HostTensor.zeros(Shape.of(1 << 16), dtype);
+    for (int i = 0; i < every.size(); i++) {
+      every.patterns()[i] = (short) i;
+    }
+    try (Session session = backend.open(PlantedBackend.DEVICE)) {
+      DeviceTensor tensor = session.allocate(every.shape(), dtype);
+      assertThat(tensor.dtype()).isEqualTo(dtype);
+      tensor.write(every);
+      assertThat(tensor.read().dtype()).isEqualTo(dtype);
+      assertThat(tensor.read().toDoubles()).isEqualTo(every.toDoubles());
+      tensor.poison();
+      assertThat(tensor.read().get(7)).isNaN();
+      assertThat(tensor.guardsIntact()).isTrue();
+      Map<String, DeviceTensor> tensors = new HashMap<>();
+      for (TensorSpec spec : problem.tensors()) {
+        tensors.put(spec.name(), session.allocate(spec.shape(), dtype));
+      }
+      session.prepare(problem, Plan.of("low"), tensors).close();
+      assertThatThrownBy(() -> session.prepare(LINEAR, Plan.of("low"), tensors))
+          .isInstanceOf(IllegalArgumentException.class)
+          .hasMessage("linear wants fp32 x [2, 3], not " + dtype.label() + " [2, 3]");
     }
   }
 

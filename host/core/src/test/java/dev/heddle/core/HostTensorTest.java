@@ -39,6 +39,24 @@ class HostTensorTest {
     assertThat(Math.abs(squares / values.length - 1)).isLessThan(0.026);
   }
 
+  @ParameterizedTest
+  @EnumSource
+  void roundingCopiesIntoTheOtherType(DType dtype) {
+    float[] values = {0.1f, -3.3f, Float.NaN, Float.POSITIVE_INFINITY, 1e-41f, 70000};
+    HostTensor wide = HostTensor.of(SHAPE, values);
+    HostTensor rounded = wide.rounded(dtype);
+    assertThat(rounded.dtype()).isEqualTo(dtype);
+    assertThat(rounded.shape()).isEqualTo(SHAPE);
+    for (int i = 0; i < values.length; i++) {
+      assertThat((Float) rounded.get(i)).isEqualTo((Float) dtype.round(values[i]));
+    }
+    HostTensor back = rounded.rounded(DType.FP32);
+    assertThat(back.toDoubles()).isEqualTo(rounded.toDoubles());
+    back.set(0, 9);
+    assertThat(wide.get(0)).isEqualTo(0.1f);
+    assertThat(rounded.get(0)).isEqualTo(dtype.round(0.1f));
+  }
+
   @Test
   void storageIsSharedNotCopied() {
     float[] values = {1, 2, 3, 4, 5, 6};

@@ -73,6 +73,30 @@ class OperationTest {
   }
 
   @Test
+  void anotherTypeChangesTheOperandsAndNothingElse() {
+    List<Operation> operations =
+        List.of(
+            PROBLEM,
+            new AttentionStage(Stage.SOFTMAX, PROBLEM),
+            new LinearProblem(3, 5, 7, true, DType.FP32),
+            new HeadsTranspose(2, 3, 5, 7, DType.FP32));
+    for (Operation operation : operations) {
+      for (DType dtype : DType.values()) {
+        Operation other = operation.withDtype(dtype);
+        assertThat(other.dtype()).isEqualTo(dtype);
+        assertThat(other.withDtype(DType.FP32)).isEqualTo(operation);
+        assertThat(other.flops()).isEqualTo(operation.flops());
+      }
+    }
+    assertThat(new LinearProblem(3, 5, 7, true, DType.BF16).compulsoryBytes())
+        .isEqualTo(2 * (15 + 35 + 7 + 21));
+    assertThat(new HeadsTranspose(2, 3, 5, 7, DType.FP16).compulsoryBytes()).isEqualTo(2 * 2 * 210);
+    // Of the softmax stage nothing is in the operands' type: 2 x 120 scores and 24 lse.
+    assertThat(new AttentionStage(Stage.SOFTMAX, PROBLEM.withDtype(DType.FP16)).compulsoryBytes())
+        .isEqualTo(4 * (2 * 120 + 24));
+  }
+
+  @Test
   void theDefaultScale() {
     assertThat(PROBLEM.softmaxScale()).isEqualTo((float) (1 / Math.sqrt(8)));
     assertThat(AttentionProblem.defaultScale(64)).isEqualTo(0.125f);

@@ -1,9 +1,11 @@
 package dev.heddle.core;
 
 import java.util.ArrayList;
+import java.util.EnumSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 
 /**
  * A backend whose kernels do as the test says, on the sessions that all JVM backends share. Its
@@ -27,6 +29,7 @@ final class PlantedBackend implements Backend {
 
   final List<String> refused = new ArrayList<>();
   final List<String> events = new ArrayList<>();
+  final Set<DType> dtypes = EnumSet.of(DType.FP32);
   Body body = tensors -> {};
 
   @Override
@@ -54,12 +57,13 @@ final class PlantedBackend implements Backend {
     if (refused.contains(plan.algorithm())) {
       return Optional.of(new Refusal("planned", plan.algorithm() + " is refused"));
     }
-    return HostSession.commonRefusal(device, operation, plan, algorithms(device, operation), 0);
+    return HostSession.commonRefusal(
+        device, operation, plan, dtypes, algorithms(device, operation), 0);
   }
 
   @Override
   public Session open(Device device) {
-    return new HostSession(this, device) {
+    return new HostSession(this, device, dtypes) {
       @Override
       protected Kernel compile(Operation operation, Plan plan, Map<String, Span> tensors) {
         events.add("compile " + operation.name());

@@ -52,11 +52,16 @@ public final class Attend {
     Choice choice = choices.size() == 1 ? choices.getFirst() : fastest(choices, problem);
     progress.accept("attention by " + choice + "; computing the reference in double precision");
     Expectation expectation = Expectation.of(workload.chain(), workload.inputs());
-    if (expectation.overflows()) {
-      throw new IllegalArgumentException(
-          "with these values attention overflows fp32: a plain evaluation gives no finite result");
-    }
-    return choice.trial(workload, expectation, new Verifier(policy), Trial.Purpose.RESULT);
+    expectation
+        .overflowing()
+        .ifPresent(tensor -> {
+          throw new IllegalArgumentException(
+              "with these values attention overflows "
+                  + tensor.dtype().label()
+                  + ": a plain evaluation gives no finite "
+                  + tensor.name());
+        });
+    return choice.trial(workload, expectation, new Verifier(policy), new Trial.Purpose.Outputs());
   }
 
   private record Choice(Installation.Candidate candidate, String algorithm) {
@@ -146,7 +151,7 @@ public final class Attend {
     List<Rehearsed> passed = new ArrayList<>();
     for (Choice choice : choices) {
       choice
-          .trial(rehearsal, expectation, new Verifier(policy), Trial.Purpose.TIME)
+          .trial(rehearsal, expectation, new Verifier(policy), Trial.Purpose.Times.STANDARD)
           .measurement()
           .ifPresent(m -> passed.add(new Rehearsed(choice, m.medianNs())));
     }

@@ -1,5 +1,6 @@
 package dev.heddle.lab;
 
+import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.Backend;
 import dev.heddle.core.Device;
 import dev.heddle.core.Probe;
@@ -20,8 +21,12 @@ import java.util.function.Consumer;
  * @param workload what ran
  * @param policy the rule that judged
  * @param sampled whether the oracle computed a sample of the rows only
- * @param hostPeakFlops measured FMA peak of the host's cores, flop/s; empty where none was measured
+ * @param hostPeakFlops measured fp32 FMA peak of the host's cores, flop/s; empty where none was
+ *     measured, as for a workload in another type
+ * @param ownPeakFlops such peaks of the devices with cores of their own, by their id
  * @param trials one for each device and algorithm
+ * @param peer what another program made of the problem, in turn with the trials; empty where none
+ *     was asked
  * @param missing backends that are unavailable, with what they said
  */
 public record Comparison(
@@ -29,22 +34,45 @@ public record Comparison(
     TolerancePolicy policy,
     boolean sampled,
     OptionalDouble hostPeakFlops,
+    Map<String, Double> ownPeakFlops,
     List<Trial> trials,
+    Optional<Peer.Result> peer,
     Map<String, Probe.Unavailable> missing) {
 
   /** Freezes the collections. */
   public Comparison {
+    ownPeakFlops = Map.copyOf(ownPeakFlops);
     trials = List.copyOf(trials);
     missing = java.util.Collections.unmodifiableMap(new LinkedHashMap<>(missing));
+  }
+
+  /** As {@link #run} by the standard protocol and without a peer. */
+  public static Comparison run(
+      Installation installation,
+      Workload workload,
+      Selection selection,
+      Optional<String> algorithm,
+      TolerancePolicy policy,
+      Consumer<String> progress) {
+    return run(
+        installation,
+        workload,
+        selection,
+        algorithm,
+        policy,
+        Protocol.STANDARD,
+        Optional.empty(),
+        progress);
   }
 
   /**
    * Verifies and times the workload on every selected device.
    *
    * @param algorithm the focus's algorithm, or every one that the device has
+   * @param peer a program that times the same problem after each round of each timed trial
    * @param progress told of each trial before it starts, in a few words
-   * @throws IllegalArgumentException when the selection names what does not exist, or no selected
-   *     device has the algorithm
+   * @throws IllegalArgumentException when the selection names what does not exist, no selected
+   *     device has the algorithm, or a peer is to time what is no single attention problem
    * @throws NothingToRunException when a selected backend is unavailable
    */
   public static Comparison run(
@@ -53,7 +81,10 @@ public record Comparison(
       Selection selection,
       Optional<String> algorithm,
       TolerancePolicy policy,
+      Protocol protocol,
+      Optional<Peer> peer,
       Consumer<String> progress) {
+    Runnable afterRound = peer.map(asked -> afterRound(asked, workload, protocol)).orElse(() -> {});
     List<Installation.Candidate> candidates = installation.candidates(selection);
     requireKnown(candidates, workload, algorithm);
     record Planned(Installation.Candidate candidate, String rung, Optional<Trial> refused) {}
@@ -68,34 +99,71 @@ public record Comparison(
     Map<String, Probe.Unavailable> missing = missing(installation, selection);
     if (plans.stream().allMatch(plan -> plan.refused.isPresent())) {
       List<Trial> refused = plans.stream().flatMap(plan -> plan.refused.stream()).toList();
-      return new Comparison(workload, policy, false, OptionalDouble.empty(), refused, missing);
+      return new Comparison(
+          workload,
+          policy,
+          false,
+          OptionalDouble.empty(),
+          Map.of(),
+          refused,
+          peer.map(Peer::result),
+          missing);
     }
+    // The peak is that of fp32 multiply-adds: no ceiling for units of another type.
+    boolean peaks = workload.isFp32();
     progress.accept("computing the reference in double precision");
     Expectation expectation = Expectation.of(workload.chain(), workload.inputs());
-    progress.accept("measuring the processor's peak");
-    OptionalDouble peakBefore = installation.hostPeakFlops();
+    OptionalDouble peakBefore = OptionalDouble.empty();
+    if (peaks) {
+      progress.accept("measuring the processor's peak");
+      peakBefore = installation.hostPeakFlops();
+    }
     Verifier verifier = new Verifier(policy);
+    Trial.Purpose times = new Trial.Purpose.Times(protocol, afterRound);
     List<Trial> trials = new ArrayList<>();
     for (Planned plan : plans) {
       progress.accept(plan.candidate.device().id() + " " + plan.rung);
       trials.add(
           plan.refused.isPresent()
               ? plan.refused.get()
-              : Trial.run(
-                  plan.candidate, workload, plan.rung, expectation, verifier, Trial.Purpose.TIME));
+              : Trial.run(plan.candidate, workload, plan.rung, expectation, verifier, times));
     }
-    progress.accept("measuring the processor's peak again");
-    OptionalDouble peakAfter = installation.hostPeakFlops();
+    Map<String, Double> ownPeaks = new LinkedHashMap<>();
+    if (peaks) {
+      progress.accept("measuring the processor's peak again");
+      OptionalDouble peakAfter = installation.hostPeakFlops();
+      // A peak is a ceiling: what disturbed one of the two measurements does not count.
+      if (peakBefore.isPresent() && peakAfter.isPresent()) {
+        peakBefore = OptionalDouble.of(Math.max(peakBefore.getAsDouble(), peakAfter.getAsDouble()));
+      }
+      for (Planned plan : plans) {
+        Installation.Candidate candidate = plan.candidate;
+        if (plan.refused.isEmpty() && !candidate.isHost()) {
+          String id = candidate.device().id();
+          if (!ownPeaks.containsKey(id)) {
+            progress.accept("measuring the peak of " + id);
+            candidate.peakFlops().ifPresent(peak -> ownPeaks.put(id, peak));
+          }
+        }
+      }
+    }
     return new Comparison(
         workload,
         policy,
         expectation.sampled(),
-        // A peak is a ceiling: what disturbed one of the two measurements does not count.
-        peakBefore.isPresent() && peakAfter.isPresent()
-            ? OptionalDouble.of(Math.max(peakBefore.getAsDouble(), peakAfter.getAsDouble()))
-            : peakBefore,
+        peakBefore,
+        ownPeaks,
         trials,
+        peer.map(Peer::result),
         missing);
+  }
+
+  private static Runnable afterRound(Peer peer, Workload workload, Protocol protocol) {
+    if (workload.chain().steps().size() == 1
+        && workload.focus() instanceof AttentionProblem problem) {
+      return () -> peer.round(problem, protocol);
+    }
+    throw new IllegalArgumentException("a peer times one attention problem and nothing else");
   }
 
   /**
@@ -110,12 +178,28 @@ public record Comparison(
         : OptionalDouble.empty();
   }
 
-  /** Share of the measured FMA peak; empty for devices other than the host's cores. */
+  /**
+   * The measured fp32 FMA peak of the cores that a trial ran on, flop/s; empty where none was
+   * measured, and for what other units than those may have computed.
+   */
+  public OptionalDouble peakFlops(Trial trial) {
+    Device device = trial.device();
+    if (device.emulated() || !workload.isFp32()) {
+      return OptionalDouble.empty();
+    }
+    if (device.kind() == Device.Kind.CPU) {
+      return hostPeakFlops;
+    }
+    Double own = ownPeakFlops.get(device.id());
+    return own == null ? OptionalDouble.empty() : OptionalDouble.of(own);
+  }
+
+  /** Share of {@link #peakFlops} that a trial reached; empty when it was not timed. */
   public OptionalDouble peakShare(Trial trial) {
     OptionalDouble rate = flopsPerSecond(trial);
-    boolean hostCores = trial.device().kind() == Device.Kind.CPU && !trial.device().emulated();
-    return rate.isPresent() && hostPeakFlops.isPresent() && hostCores
-        ? OptionalDouble.of(rate.getAsDouble() / hostPeakFlops.getAsDouble())
+    OptionalDouble peak = peakFlops(trial);
+    return rate.isPresent() && peak.isPresent()
+        ? OptionalDouble.of(rate.getAsDouble() / peak.getAsDouble())
         : OptionalDouble.empty();
   }
 

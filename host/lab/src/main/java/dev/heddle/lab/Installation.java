@@ -2,6 +2,8 @@ package dev.heddle.lab;
 
 import dev.heddle.core.Backend;
 import dev.heddle.core.Device;
+import dev.heddle.core.DeviceException;
+import dev.heddle.core.KernelBuildException;
 import dev.heddle.core.Probe;
 import java.util.ArrayList;
 import java.util.Comparator;
@@ -40,7 +42,28 @@ public final class Installation {
   }
 
   /** A device with the backend it belongs to. */
-  public record Candidate(Backend backend, Device device) {}
+  public record Candidate(Backend backend, Device device) {
+
+    /** Whether it computes on the host's cores, as what it is and not as an emulator. */
+    boolean isHost() {
+      return device.kind() == Device.Kind.CPU && !device.emulated();
+    }
+
+    /**
+     * Measured peak rate of fp32 multiply-adds, flop/s; empty for an emulator, where the backend
+     * has no kernel for it, and where that fails.
+     */
+    public OptionalDouble peakFlops() {
+      if (device.emulated()) {
+        return OptionalDouble.empty();
+      }
+      try {
+        return backend.measurePeakFlops(device);
+      } catch (DeviceException | KernelBuildException e) {
+        return OptionalDouble.empty();
+      }
+    }
+  }
 
   /**
    * The devices that a selection leaves.
@@ -82,8 +105,8 @@ public final class Installation {
    */
   public OptionalDouble hostPeakFlops() {
     for (Candidate candidate : candidates(Selection.ALL)) {
-      if (candidate.device().kind() == Device.Kind.CPU) {
-        OptionalDouble peak = candidate.backend().measurePeakFlops(candidate.device());
+      if (candidate.isHost()) {
+        OptionalDouble peak = candidate.peakFlops();
         if (peak.isPresent()) {
           return peak;
         }

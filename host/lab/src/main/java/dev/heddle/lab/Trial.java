@@ -12,6 +12,7 @@ import dev.heddle.core.PreparedChain;
 import dev.heddle.core.Provenance;
 import dev.heddle.core.Refusal;
 import dev.heddle.core.Session;
+import dev.heddle.core.Transfers;
 import dev.heddle.core.UnsupportedProblemException;
 import dev.heddle.reference.Expectation;
 import dev.heddle.reference.Verdict;
@@ -22,15 +23,18 @@ import java.util.Optional;
 
 /**
  * One workload on one device under one algorithm of its focus: verified first, and timed only when
- * it passed.
+ * it passed and the device is no emulator. Each trial has a session of its own, so that a device
+ * that died in one is whole again in the next.
  *
  * @param device where it ran
  * @param algorithm the algorithm of the workload's focus
  * @param kernel name of the focus's kernel
  * @param verdict what is said of the result
- * @param measurement times; empty unless asked for and passed
+ * @param measurement times; empty unless asked for and passed, and always for an emulator
  * @param outputs the chain's outputs; empty unless asked for and passed
  * @param provenance of each step; empty where nothing ran
+ * @param transfers what was copied until the first result was on the host, and how long that took;
+ *     none where nothing ran
  * @param scratchBytes memory held beyond the chain's tensors, bytes; 0 where nothing ran
  */
 public record Trial(
@@ -41,14 +45,23 @@ public record Trial(
     Optional<Measurement> measurement,
     Map<String, HostTensor> outputs,
     List<Provenance> provenance,
+    Transfers transfers,
     long scratchBytes) {
 
-  /** What a trial is run for. */
-  enum Purpose {
-    /** Verdict and times. */
-    TIME,
-    /** Verdict and outputs. */
-    RESULT
+  /** What a trial is run for, beside its verdict. */
+  sealed interface Purpose {
+    /**
+     * Times.
+     *
+     * @param afterRound what happens after each round
+     */
+    record Times(Protocol protocol, Runnable afterRound) implements Purpose {
+      /** The standard protocol, and nothing between. */
+      static final Times STANDARD = new Times(Protocol.STANDARD, () -> {});
+    }
+
+    /** Outputs. */
+    record Outputs() implements Purpose {}
   }
 
   /** Freezes the collections. */
@@ -92,9 +105,12 @@ public record Trial(
                 operation -> plan(planner, workload, operation, algorithm),
                 workload.inputs())) {
       Verdict verdict = verifier.verify(chain, expectation);
+      Transfers transfers = session.transfers();
       Optional<Measurement> measurement = Optional.empty();
-      if (verdict instanceof Verdict.Pass && purpose == Purpose.TIME) {
-        measurement = Optional.of(Measurement.of(chain));
+      if (verdict instanceof Verdict.Pass
+          && purpose instanceof Purpose.Times(Protocol protocol, Runnable afterRound)
+          && !device.emulated()) {
+        measurement = Optional.of(Measurement.of(chain, protocol, afterRound));
         // By now the JVM runs other code than the one judged first: what was timed is judged too.
         verdict = verifier.verify(chain, expectation);
       }
@@ -105,8 +121,9 @@ public record Trial(
           kernel(workload, algorithm),
           verdict,
           passed ? measurement : Optional.empty(),
-          passed && purpose == Purpose.RESULT ? chain.outputs() : Map.of(),
+          passed && purpose instanceof Purpose.Outputs ? chain.outputs() : Map.of(),
           chain.provenance(),
+          transfers,
           chain.scratchBytes());
     } catch (UnsupportedProblemException e) {
       return without(candidate, workload, algorithm, new Verdict.Refused(e.refusal()));
@@ -123,6 +140,8 @@ public record Trial(
                   "the JVM's heap of "
                       + Runtime.getRuntime().maxMemory()
                       + " bytes ran out; HEDDLE_JAVA_OPTS=-Xmx... raises it")));
+    } catch (LinkageError e) {
+      return failed(candidate, workload, algorithm, "a library is missing or damaged: " + e);
     } catch (RuntimeException e) {
       StackTraceElement[] trace = e.getStackTrace();
       return failed(
@@ -157,6 +176,7 @@ public record Trial(
         Optional.empty(),
         Map.of(),
         List.of(),
+        Transfers.NONE,
         0);
   }
 

@@ -4,6 +4,7 @@ import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionStage;
 import dev.heddle.core.BandMask;
 import dev.heddle.core.Chain;
+import dev.heddle.core.DType;
 import dev.heddle.core.HostTensor;
 import dev.heddle.core.Operation;
 import dev.heddle.core.Planner;
@@ -124,6 +125,11 @@ public record Workload(
         inputs);
   }
 
+  /** Whether every operation's operands are fp32. */
+  boolean isFp32() {
+    return chain.steps().stream().allMatch(step -> step.operation().dtype() == DType.FP32);
+  }
+
   /** One attention problem on tensors that the user brings. */
   public static Workload of(
       AttentionProblem problem, Map<String, HostTensor> inputs, String origin) {
@@ -135,10 +141,11 @@ public record Workload(
    * The self-attention of one layer of all-MiniLM-L6-v2, projections included, as a text meets it.
    *
    * @param layer from 0 to 5
+   * @param dtype the type to which weights and hidden state, fp32 by nature, are rounded
    * @throws IllegalArgumentException when the text is empty or there is no such layer
    * @throws dev.heddle.model.ModelException when the model's files are damaged
    */
-  public static Workload miniLm(String text, int layer, BandMask mask) {
+  public static Workload miniLm(String text, int layer, BandMask mask, DType dtype) {
     if (layer < 0 || layer >= MiniLm.LAYERS) {
       throw new IllegalArgumentException(
           "layer = " + layer + "; all-MiniLM-L6-v2 has layers 0 to " + (MiniLm.LAYERS - 1));
@@ -153,7 +160,9 @@ public record Workload(
       Planner planner = new Planner(oracle, session.device());
       AttentionLayer attention =
           new Encoder(MiniLm.load(), session, planner).attention(tokens, layer);
-      AttentionProblem problem = attention.problem().withMask(mask);
+      AttentionProblem problem = attention.problem().withMask(mask).withDtype(dtype);
+      Map<String, HostTensor> inputs = new HashMap<>();
+      attention.inputs().forEach((name, tensor) -> inputs.put(name, tensor.rounded(dtype)));
       return new Workload(
           "all-MiniLM-L6-v2, layer "
               + layer
@@ -164,8 +173,9 @@ public record Workload(
               + ", output projection",
           tokens.truncationNote(),
           problem,
-          withMask(attention.chain(AttentionLayer.OUT, AttentionLayer.PROJECTED), mask),
-          attention.inputs());
+          withMask(attention.chain(AttentionLayer.OUT, AttentionLayer.PROJECTED), mask)
+              .withDtype(dtype),
+          inputs);
     }
   }
 

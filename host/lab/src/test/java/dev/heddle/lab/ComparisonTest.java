@@ -9,6 +9,7 @@ import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionShape;
 import dev.heddle.core.AttentionStage;
 import dev.heddle.core.Backend;
+import dev.heddle.core.BandMask;
 import dev.heddle.core.DType;
 import dev.heddle.core.Device;
 import dev.heddle.core.HostTensor;
@@ -39,15 +40,23 @@ class ComparisonTest {
   @Test
   void eachFaultIsToldAndNoneIsTimed() {
     Comparison comparison = compare(Installation.of(List.of(new PlantedBackend())));
-    assertThat(comparison.trials()).hasSize(Fault.values().length);
+    assertThat(comparison.trials())
+        .as("the device that dies has two algorithms")
+        .hasSize(Fault.values().length + 1);
     for (Fault fault : Fault.values()) {
       Trial trial = comparison.trials().get(fault.ordinal());
       switch (fault) {
-        case NONE, SLOW, EMULATED -> {
+        case NONE, SLOW -> {
           assertThat(trial.verdict()).as("%s", fault).isInstanceOf(Verdict.Pass.class);
           assertThat(comparison.flopsPerSecond(trial)).as("%s", fault).isPresent();
         }
-        case WRONG_VALUE, NAN, NOT_WRITTEN, WRONG_WHEN_WARM, BREAKS, THROWS -> {
+        case EMULATED -> {
+          assertThat(trial.verdict()).as("%s", fault).isInstanceOf(Verdict.Pass.class);
+          assertThat(trial.measurement()).as("%s", fault).isEmpty();
+          assertThat(comparison.flopsPerSecond(trial)).as("%s", fault).isEmpty();
+          assertThat(comparison.peakFlops(trial)).as("%s", fault).isEmpty();
+        }
+        case WRONG_VALUE, NAN, NOT_WRITTEN, WRONG_WHEN_WARM, BREAKS, THROWS, DIES -> {
           assertThat(trial.verdict()).as("%s", fault).isInstanceOf(Verdict.Fail.class);
           assertThat(trial.measurement()).as("%s", fault).isEmpty();
           assertThat(trial.outputs()).as("%s", fault).isEmpty();
@@ -68,11 +77,89 @@ class ComparisonTest {
   }
 
   @Test
+  void whatKillsItsDeviceFailsAloneAndTheNextAlgorithmFindsItWhole() {
+    Comparison comparison =
+        compare(Installation.of(List.of(new PlantedBackend("dying", Fault.DIES, Fault.NONE))));
+    assertThat(comparison.trials())
+        .extracting(Trial::algorithm)
+        .containsExactly("naive", "flash", "naive");
+    Trial killed = comparison.trials().getFirst();
+    assertThat(killed.failed()).isTrue();
+    assertThat(killed.verdict().reason().orElseThrow())
+        .isEqualTo("plantedLaunch on planted failed: PLANTED_ILLEGAL_ADDRESS");
+    for (Trial sound : comparison.trials().subList(1, 3)) {
+      assertThat(sound.passed()).isTrue();
+      assertThat(sound.measurement()).isPresent();
+    }
+    Attend attend =
+        new Attend(
+            Installation.of(List.of(new PlantedBackend("dying", Fault.DIES))),
+            new FlashAttentionPolicy(),
+            doing -> {});
+    Trial naive = attend.run(PROBLEM, WORKLOAD.inputs(), Selection.ALL, Optional.of("naive"));
+    assertThat(naive.failed()).isTrue();
+    Trial flash = attend.run(PROBLEM, WORKLOAD.inputs(), Selection.ALL, Optional.empty());
+    assertThat(flash.passed()).isTrue();
+  }
+
+  @Test
+  void everyTypeIsJudgedInItselfAndOnlyFp32HasAPeak() throws IOException {
+    for (DType dtype : DType.values()) {
+      Comparison comparison =
+          Comparison.run(
+              Installation.of(List.of(new ReferenceBackend(), new VectorBackend())),
+              Workload.random(PROBLEM.withDtype(dtype), 7),
+              Selection.ALL,
+              Optional.empty(),
+              new FlashAttentionPolicy(),
+              doing -> {});
+      assertThat(comparison.workload().description()).contains(dtype.label());
+      for (Trial trial : comparison.trials()) {
+        boolean fp32 = dtype == DType.FP32;
+        if (fp32 || trial.device().backend().equals("reference")) {
+          assertThat(trial.passed()).isTrue();
+          assertThat(comparison.flopsPerSecond(trial)).isPresent();
+          assertThat(comparison.peakShare(trial).isPresent()).isEqualTo(fp32);
+        } else {
+          assertThat(trial.verdict().reason())
+              .contains("dtype: " + dtype.label() + " is not supported; fp32 is");
+        }
+      }
+      JsonNode root = new ObjectMapper().readTree(ComparisonJson.write(comparison));
+      assertThat(root.get("dtype").asText()).isEqualTo(dtype.label());
+      assertThat(root.get("hostPeakGflops").isNull()).isEqualTo(dtype != DType.FP32);
+      JsonNode first = root.get("results").get(0);
+      assertThat(first.get("peakGflops").isNull()).isEqualTo(dtype != DType.FP32);
+      assertThat(first.get("peakShare").isNull()).isEqualTo(dtype != DType.FP32);
+      assertThat(first.get("gflops").isNull()).isFalse();
+    }
+  }
+
+  @Test
+  void aLayerOfTheModelRunsInEveryType() {
+    for (DType dtype : DType.values()) {
+      Workload workload = Workload.miniLm("Warp and weft.", 1, BandMask.NONE, dtype);
+      assertThat(workload.chain().tensors()).allMatch(spec -> spec.dtype() == dtype);
+      assertThat(workload.inputs().values()).allMatch(tensor -> tensor.dtype() == dtype);
+      assertThat(workload.description()).contains(dtype.label());
+      Comparison comparison =
+          Comparison.run(
+              Installation.of(List.of(new ReferenceBackend())),
+              workload,
+              Selection.ALL,
+              Optional.of("flash"),
+              new FlashAttentionPolicy(),
+              doing -> {});
+      assertThat(comparison.trials()).singleElement().matches(Trial::passed);
+    }
+  }
+
+  @Test
   void jsonHoldsEveryTrialAndNullForWhatDoesNotExist() throws IOException {
     Comparison comparison =
         compare(Installation.of(List.of(new PlantedBackend(), new MissingBackend())));
     JsonNode root = new ObjectMapper().readTree(ComparisonJson.write(comparison));
-    assertThat(root.get("results")).hasSize(Fault.values().length);
+    assertThat(root.get("results")).hasSize(Fault.values().length + 1);
     for (Fault fault : Fault.values()) {
       JsonNode node = root.get("results").get(fault.ordinal());
       assertThat(node.get("backend").asText()).isEqualTo("planted");
@@ -80,16 +167,24 @@ class ComparisonTest {
       assertThat(node.get("algorithm").asText()).isEqualTo("naive");
       assertThat(node.get("emulated").asBoolean()).isEqualTo(fault == Fault.EMULATED);
       boolean passed = node.get("verdict").asText().equals("pass");
-      assertThat(node.get("medianNs").isNull()).isEqualTo(!passed);
-      assertThat(node.get("gflops").isNull()).isEqualTo(!passed);
+      boolean timed = passed && fault != Fault.EMULATED;
+      assertThat(node.get("medianNs").isNull()).isEqualTo(!timed);
+      assertThat(node.get("gflops").isNull()).isEqualTo(!timed);
       assertThat(node.get("reason").isNull()).isEqualTo(passed);
       assertThat(node.has("peakShare")).isTrue();
+      if (timed) {
+        assertThat(node.get("gflops").asDouble()).isPositive();
+      }
       if (passed) {
         assertThat(node.get("maxAbsError").asDouble()).isBetween(0.0, 1e-6);
         assertThat(node.get("relL2").asDouble()).isBetween(0.0, 1e-6);
         assertThat(node.get("errorRatio").asDouble()).isBetween(0.0, 1.0);
-        assertThat(node.get("gflops").asDouble()).isPositive();
         assertThat(node.get("provenance").get(0).get("sourceSha256").asText()).hasSize(64);
+        // q 2 x 19 x 8, k and v 23 x 8; out as q, lse 2 x 19.
+        assertThat(node.get("uploadedBytes").asLong()).isEqualTo(4 * (304 + 184 + 184));
+        assertThat(node.get("downloadedBytes").asLong()).isEqualTo(4 * (304 + 38));
+        assertThat(node.get("uploadNs").asLong()).isPositive();
+        assertThat(node.get("downloadNs").asLong()).isPositive();
       }
     }
     assertThat(root.get("results").get(Fault.NAN.ordinal()).get("maxAbsError").isNull()).isTrue();

@@ -263,7 +263,7 @@ class OnnxRuntimeAgreementTest {
     double[] exact = IntStream.range(0, expected.length).mapToDouble(i -> expected[i]).toArray();
     int[] rows = IntStream.range(0, exact.length / got.shape().rowLength()).toArray();
     ExpectedTensor all =
-        new ExpectedTensor("", got.shape(), got.shape().rowLength(), rows, exact, 0);
+        new ExpectedTensor("", got.shape(), DType.FP32, got.shape().rowLength(), rows, exact, 0);
     return ErrorMeasures.of(all, got).relL2();
   }
 

@@ -18,6 +18,7 @@ import static org.jocl.CL.CL_TRUE;
 
 import dev.heddle.core.DeviceException;
 import dev.heddle.core.KernelBuildException;
+import dev.heddle.core.kernel.KernelSource;
 import dev.heddle.opencl.LiveObjects.Kind;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;

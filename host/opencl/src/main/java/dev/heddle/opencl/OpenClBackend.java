@@ -1,32 +1,41 @@
 package dev.heddle.opencl;
 
-import dev.heddle.core.Backend;
+import dev.heddle.core.DType;
 import dev.heddle.core.Device;
 import dev.heddle.core.Operation;
 import dev.heddle.core.Plan;
-import dev.heddle.core.Probe;
 import dev.heddle.core.Refusal;
 import dev.heddle.core.Session;
+import dev.heddle.core.kernel.KernelBackend;
+import dev.heddle.core.kernel.KernelFiles;
+import dev.heddle.core.kernel.KernelSource;
+import dev.heddle.core.kernel.PeakRate;
+import dev.heddle.core.kernel.Recipe;
+import dev.heddle.core.kernel.Siblings;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalDouble;
-import java.util.concurrent.ConcurrentHashMap;
+import java.util.Set;
+import java.util.SortedMap;
+import java.util.TreeMap;
 import java.util.function.Function;
 
 /** Every device of every OpenCL platform, driven by hand-written kernels through JOCL. */
-public final class OpenClBackend implements Backend {
-  private final Function<String, String> files;
+public final class OpenClBackend extends KernelBackend<ClDevice> {
+  /** Reads kernel files and headers by name from the jar. */
+  static final Function<String, String> RESOURCES = KernelSource.resources("cl");
+
+  private static final int PEAK_CHAINS = 16;
+  private static final int PEAK_ITERATIONS_PER_LANE = 1 << 22;
+
   private final boolean guardBands;
   private final LiveObjects live = new LiveObjects();
-  private final TunedTable tuned = new TunedTable();
-  private final Map<String, KernelSource> sources = new ConcurrentHashMap<>();
-  private final Map<String, Tunables> tunables = new ConcurrentHashMap<>();
-  private final Discoverer discoverer = new Discoverer();
 
   /** Created by the service loader. */
   public OpenClBackend() {
-    this(KernelSource.RESOURCES, true);
+    this(RESOURCES, true);
   }
 
   /**
@@ -36,7 +45,7 @@ public final class OpenClBackend implements Backend {
    * @param guardBands whether tensors lie between guard bands
    */
   OpenClBackend(Function<String, String> files, boolean guardBands) {
-    this.files = files;
+    super(new KernelFiles("cl", "cl", files));
     this.guardBands = guardBands;
   }
 
@@ -46,45 +55,47 @@ public final class OpenClBackend implements Backend {
   }
 
   @Override
-  public Probe probe() {
-    return discoverer.found().probe();
+  protected Found<ClDevice> discover() {
+    Discovery discovery = Discovery.run(id());
+    return new Found<>(discovery.devices(), discovery.probe());
   }
 
   @Override
-  public List<String> algorithms(Device device, Operation operation) {
-    return Ladder.algorithms(target(device), operation);
+  protected Device device(ClDevice target) {
+    return target.device();
   }
 
   @Override
-  public Plan plan(Device device, Operation operation, String algorithm) {
-    Plan fallback = Plan.of(algorithm);
-    if (!algorithms(device, operation).contains(algorithm)) {
-      return fallback;
-    }
-    String kernel = Ladder.file(operation, algorithm);
-    for (Map<String, Integer> candidate : tuned.candidates(target(device), operation, kernel)) {
-      Plan plan = Plan.of(algorithm, candidate);
-      if (refusal(device, operation, plan).isEmpty()) {
-        return plan;
-      }
-    }
-    return fallback;
+  protected List<String> ladder(ClDevice target, Operation operation) {
+    return Ladder.algorithms(target, operation);
   }
 
   @Override
-  public Optional<Refusal> refusal(Device device, Operation operation, Plan plan) {
-    Optional<Refusal> unknown =
-        Refusal.ofAlgorithm(device, operation, plan, algorithms(device, operation));
-    if (unknown.isPresent()) {
-      return unknown;
-    }
-    Tunables declared = tunables(Ladder.file(operation, plan.algorithm()));
-    return declared
-        .violation(plan.tunables())
-        .map(sentence -> new Refusal("tunables", sentence))
-        .or(() -> Refusal.unlessFp32(operation.dtype()))
-        .or(() ->
-            Limits.refusal(device, operation, recipe(operation, plan), guardBytes(target(device))));
+  protected Set<DType> dtypes(Operation operation, String algorithm) {
+    return Set.of(DType.FP32);
+  }
+
+  @Override
+  protected SortedMap<String, Integer> given(ClDevice target, Operation operation) {
+    return Siblings.macros(operation);
+  }
+
+  @Override
+  protected List<String> families(ClDevice target) {
+    Device device = target.device();
+    String family = device.emulated() ? "emulator" : device.kind().name().toLowerCase(Locale.ROOT);
+    return List.of(family, "default");
+  }
+
+  @Override
+  protected Recipe recipe(
+      String file, Operation operation, String algorithm, SortedMap<String, Integer> tunables) {
+    return Ladder.recipe(file, operation, algorithm, tunables);
+  }
+
+  @Override
+  protected Optional<Refusal> refusal(ClDevice target, Operation operation, Recipe recipe) {
+    return Limits.refusal(target.device(), operation, recipe, guardBytes(target));
   }
 
   @Override
@@ -97,8 +108,27 @@ public final class OpenClBackend implements Backend {
     if (device.emulated()) {
       return OptionalDouble.empty();
     }
+    boolean processor = device.kind() == Device.Kind.CPU;
+    int lanes = processor ? 16 : 1;
+    int local = processor ? 1 : Math.min(256, device.limits().workGroupSize());
+    long groups = processor ? device.limits().computeUnits() : 32L * device.limits().computeUnits();
+    int iterations = processor ? PEAK_ITERATIONS_PER_LANE : PEAK_ITERATIONS_PER_LANE / 256;
+    int workItems = Math.toIntExact(groups * local);
+    SortedMap<String, Integer> macros =
+        new TreeMap<>(Map.of("LANES", lanes, "CHAINS", PEAK_CHAINS));
+    Recipe recipe =
+        Siblings.fmaPeak(files().name("fma_peak"), macros, groups, local, iterations)
+            .withMemory(0, 4L * PEAK_CHAINS * lanes);
+    double flops = 2.0 * PEAK_CHAINS * lanes * iterations * workItems;
     try (OpenClSession session = new OpenClSession(this, target(device))) {
-      return OptionalDouble.of(PeakRate.measure(session));
+      return OptionalDouble.of(
+          PeakRate.measure(
+              session,
+              workItems,
+              flops,
+              (operation, sums) ->
+                  session.prepare(
+                      operation, Plan.of("fma_peak"), recipe, Map.of("y", (DeviceBuffer) sums))));
     }
   }
 
@@ -110,41 +140,5 @@ public final class OpenClBackend implements Backend {
   /** Bytes of each guard band on that device. */
   int guardBytes(ClDevice device) {
     return guardBands ? Math.max(DeviceBuffer.GUARD_BYTES, device.alignment()) : 0;
-  }
-
-  /** What a plan launches. */
-  Recipe recipe(Operation operation, Plan plan) {
-    Tunables declared = tunables(Ladder.file(operation, plan.algorithm()));
-    return Ladder.recipe(operation, plan.algorithm(), declared.complete(plan.tunables()));
-  }
-
-  /** A kernel file with its includes in place. */
-  KernelSource source(String file) {
-    return sources.computeIfAbsent(file, name -> KernelSource.assemble(name, files));
-  }
-
-  /** What a kernel file lets be chosen. */
-  Tunables tunables(String file) {
-    return tunables.computeIfAbsent(file, name -> Tunables.of(source(name)));
-  }
-
-  private ClDevice target(Device device) {
-    return discoverer.found().devices().stream()
-        .filter(candidate -> candidate.device().equals(device))
-        .findFirst()
-        .orElseThrow(() ->
-            new IllegalArgumentException(device.id() + " is no OpenCL device of this machine"));
-  }
-
-  /** Looks for devices once; nothing native is loaded before. */
-  private final class Discoverer {
-    private volatile Optional<Discovery> discovery = Optional.empty();
-
-    synchronized Discovery found() {
-      if (discovery.isEmpty()) {
-        discovery = Optional.of(Discovery.run(id()));
-      }
-      return discovery.get();
-    }
   }
 }

@@ -1,37 +1,34 @@
 package dev.heddle.opencl;
 
-import dev.heddle.core.DType;
-import dev.heddle.core.Device;
-import dev.heddle.core.DeviceTensor;
 import dev.heddle.core.Operation;
 import dev.heddle.core.Plan;
-import dev.heddle.core.Prepared;
 import dev.heddle.core.Provenance;
 import dev.heddle.core.Refusal;
-import dev.heddle.core.Session;
-import dev.heddle.core.Shape;
 import dev.heddle.core.TensorSpec;
 import dev.heddle.core.Timing;
+import dev.heddle.core.TrackedSession;
 import dev.heddle.core.UnsupportedProblemException;
+import dev.heddle.core.kernel.ArgumentStruct;
+import dev.heddle.core.kernel.KernelSource;
+import dev.heddle.core.kernel.PreparedRecipe;
+import dev.heddle.core.kernel.Recipe;
+import dev.heddle.core.kernel.RecipeLimits;
 import java.util.ArrayList;
 import java.util.HashMap;
-import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalLong;
-import java.util.Set;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import org.jocl.cl_command_queue;
 import org.jocl.cl_context;
 import org.jocl.cl_event;
 import org.jocl.cl_kernel;
-import org.jocl.cl_mem;
 import org.jocl.cl_program;
 
 /** An open OpenCL device: one context, one in-order queue, the programs compiled so far. */
-final class OpenClSession implements Session {
+final class OpenClSession extends TrackedSession<DeviceBuffer, OpenClSession.Launchable> {
 
   /** A program and what was built: a session compiles the same text with the same options once. */
   private record Build(KernelSource source, String options) {}
@@ -43,12 +40,10 @@ final class OpenClSession implements Session {
   private final cl_command_queue queue;
   private final int guardBytes;
   private final Map<Build, cl_program> programs = new HashMap<>();
-  private final Set<DeviceBuffer> tensors = new LinkedHashSet<>();
-  private final Set<Launchable> prepared = new LinkedHashSet<>();
   private long allocatedBytes;
-  private boolean open = true;
 
   OpenClSession(OpenClBackend backend, ClDevice target) {
+    super(backend, target.device(), DeviceBuffer.class, Launchable.class);
     this.backend = backend;
     this.target = target;
     this.driver = new Driver(target.device().name(), backend.liveObjects());
@@ -65,60 +60,56 @@ final class OpenClSession implements Session {
   }
 
   @Override
-  public Device device() {
-    return target.device();
-  }
-
-  @Override
-  public DeviceTensor allocate(Shape shape, DType dtype) {
-    DeviceBuffer tensor = buffer(new TensorSpec("a tensor", shape, dtype), tensors::remove);
-    tensors.add(tensor);
-    return tensor;
-  }
-
-  private DeviceBuffer buffer(TensorSpec spec, java.util.function.Consumer<DeviceBuffer> onClose) {
-    requireOpen();
-    long bytes = Limits.allocation(spec.bytes(), guardBytes);
+  protected DeviceBuffer reserve(TensorSpec spec) {
+    long bytes = RecipeLimits.allocation(spec.bytes(), guardBytes);
     Optional<Refusal> refusal =
-        Limits.tooLarge(device(), spec.name() + " " + spec.shape(), bytes)
-            .or(() -> Limits.tooMuch(device(), "this session", allocatedBytes + bytes));
+        Limits.TOLD
+            .tooLarge(device(), spec, bytes)
+            .or(() -> Limits.TOLD.tooMuch(device(), "this session", allocatedBytes + bytes));
     if (refusal.isPresent()) {
       throw new UnsupportedProblemException(refusal.get());
     }
-    DeviceBuffer created =
-        new DeviceBuffer(
-            driver,
-            context,
-            queue,
-            spec.shape(),
-            spec.dtype(),
-            guardBytes,
-            closed -> {
-              allocatedBytes -= closed.allocatedBytes();
-              onClose.accept(closed);
-            });
+    DeviceBuffer created = new DeviceBuffer(this, spec);
     allocatedBytes += bytes;
     return created;
   }
 
-  @Override
-  public Prepared prepare(Operation operation, Plan plan, Map<String, DeviceTensor> given) {
-    requireOpen();
-    Optional<Refusal> refusal = backend.refusal(device(), operation, plan);
-    if (refusal.isPresent()) {
-      throw new UnsupportedProblemException(refusal.get());
-    }
-    Map<String, DeviceBuffer> operands = new HashMap<>();
-    for (TensorSpec spec : operation.tensors()) {
-      operands.put(spec.name(), operand(operation, spec, given));
-    }
-    return prepare(operation, plan, backend.recipe(operation, plan), operands);
+  /** A tensor is gone. */
+  void freed(long bytes) {
+    allocatedBytes -= bytes;
   }
 
-  /** Compiles and binds a recipe whose limits were checked. */
+  Driver driver() {
+    return driver;
+  }
+
+  cl_context context() {
+    return context;
+  }
+
+  cl_command_queue queue() {
+    return queue;
+  }
+
+  /** Bytes of each guard band. */
+  int guardBytes() {
+    return guardBytes;
+  }
+
+  @Override
+  protected Launchable bind(Operation operation, Plan plan, Map<String, DeviceBuffer> operands) {
+    return bind(operation, plan, backend.recipe(operation, plan), operands);
+  }
+
+  /** Prepares a recipe of the caller's own, whose limits it answers for. */
   Launchable prepare(
       Operation operation, Plan plan, Recipe recipe, Map<String, DeviceBuffer> operands) {
-    KernelSource source = backend.source(recipe.file());
+    return track(bind(operation, plan, recipe, operands));
+  }
+
+  private Launchable bind(
+      Operation operation, Plan plan, Recipe recipe, Map<String, DeviceBuffer> operands) {
+    KernelSource source = backend.files().source(recipe.file());
     cl_program program = program(source, recipe);
     Launchable launchable = new Launchable(operation, provenance(plan, source), recipe);
     try {
@@ -127,31 +118,7 @@ final class OpenClSession implements Session {
       launchable.release();
       throw e;
     }
-    prepared.add(launchable);
     return launchable;
-  }
-
-  private DeviceBuffer operand(
-      Operation operation, TensorSpec spec, Map<String, DeviceTensor> given) {
-    if (!(given.get(spec.name()) instanceof DeviceBuffer tensor) || !tensors.contains(tensor)) {
-      throw new IllegalArgumentException(
-          operation.name() + " needs a tensor of this session for '" + spec.name() + "'");
-    }
-    if (tensor.dtype() != spec.dtype() || tensor.shape().elements() != spec.shape().elements()) {
-      throw new IllegalArgumentException(
-          operation.name()
-              + " wants "
-              + spec.dtype().label()
-              + " "
-              + spec.name()
-              + " "
-              + spec.shape()
-              + ", not "
-              + tensor.dtype().label()
-              + " "
-              + tensor.shape());
-    }
-    return tensor;
   }
 
   private cl_program program(KernelSource source, Recipe recipe) {
@@ -169,19 +136,12 @@ final class OpenClSession implements Session {
   }
 
   private Provenance provenance(Plan plan, KernelSource source) {
-    return new Provenance(device(), plan, List.of("cl/" + source.file()), source.hash());
+    return new Provenance(
+        device(), plan, List.of(backend.files().path(source.file())), source.hash());
   }
 
   @Override
-  public Timing run(List<Prepared> operations) {
-    requireOpen();
-    List<Launchable> launchables = new ArrayList<>();
-    for (Prepared operation : operations) {
-      if (!(operation instanceof Launchable launchable) || !prepared.contains(launchable)) {
-        throw new IllegalArgumentException("that operation is closed or of another session");
-      }
-      launchables.add(launchable);
-    }
+  protected Timing launch(List<Launchable> launchables) {
     List<cl_event> events = new ArrayList<>();
     try {
       long start = System.nanoTime();
@@ -203,82 +163,34 @@ final class OpenClSession implements Session {
   }
 
   @Override
-  public int liveResources() {
-    return tensors.size() + prepared.size();
-  }
-
-  @Override
-  public void close() {
-    if (!open) {
-      return;
-    }
-    List.copyOf(prepared).forEach(Launchable::close);
-    List.copyOf(tensors).forEach(DeviceBuffer::close);
+  protected void release() {
     programs.values().forEach(driver::release);
     programs.clear();
     driver.release(queue);
     driver.release(context);
-    open = false;
-  }
-
-  private void requireOpen() {
-    if (!open) {
-      throw new IllegalStateException("the session is closed");
-    }
   }
 
   /** Kernels with their arguments set, and the scratch tensors between them. */
-  final class Launchable implements Prepared {
-    private final Operation operation;
-    private final Provenance provenance;
-    private final Recipe recipe;
+  final class Launchable extends PreparedRecipe<DeviceBuffer> {
     private final List<cl_kernel> kernels = new ArrayList<>();
-    private final List<DeviceBuffer> scratch = new ArrayList<>();
-    private final List<DeviceBuffer> outputs = new ArrayList<>();
 
     private Launchable(Operation operation, Provenance provenance, Recipe recipe) {
-      this.operation = operation;
-      this.provenance = provenance;
-      this.recipe = recipe;
+      super(OpenClSession.this, operation, provenance, recipe);
     }
 
     private void build(
         cl_program program, KernelSource source, Map<String, DeviceBuffer> operands) {
-      Map<String, cl_mem> memory = new HashMap<>();
-      operands.forEach((name, tensor) -> memory.put(name, tensor.memory()));
-      for (TensorSpec output : operation.outputs()) {
-        DeviceBuffer tensor = operands.get(output.name());
-        if (tensor != null) {
-          outputs.add(tensor);
-        }
-      }
-      recipe
-          .scratch()
-          .forEach((name, shape) -> {
-            DeviceBuffer tensor = buffer(new TensorSpec(name, shape, DType.FP32), closed -> {});
-            scratch.add(tensor);
-            memory.put(name, tensor.memory());
-          });
-      for (Recipe.Launch launch : recipe.launches()) {
+      Map<String, DeviceBuffer> tensors = withScratch(operands, OpenClSession.this::reserve);
+      for (Recipe.Launch launch : recipe().launches()) {
         cl_kernel kernel = driver.createKernel(program, launch.kernel());
         kernels.add(kernel);
-        Map<String, cl_mem> buffers = new TreeMap<>();
-        launch
-            .tensors()
-            .forEach((argument, tensor) -> {
-              cl_mem bound = memory.get(tensor);
-              if (bound != null) {
-                buffers.put(argument, bound);
-              }
-            });
-        Arguments.of(driver, launch.kernel(), kernel)
-            .bind(driver, kernel, source, buffers, recipe.optional(), recipe.args());
+        Arguments.set(driver, kernel, source, recipe(), launch, tensors);
       }
     }
 
     private void enqueue(List<cl_event> events) {
       for (int i = 0; i < kernels.size(); i++) {
-        Recipe.Launch launch = recipe.launches().get(i);
+        Recipe.Launch launch = recipe().launches().get(i);
         events.add(driver.enqueue(queue, kernels.get(i), launch.globalSize(), launch.localSize()));
       }
     }
@@ -292,33 +204,10 @@ final class OpenClSession implements Session {
     }
 
     @Override
-    public Operation operation() {
-      return operation;
-    }
-
-    @Override
-    public Provenance provenance() {
-      return provenance;
-    }
-
-    @Override
-    public long scratchBytes() {
-      return recipe.scratchBytes();
-    }
-
-    @Override
-    public void close() {
-      if (prepared.remove(this)) {
-        release();
-      }
-    }
-
-    private void release() {
+    protected void release() {
       kernels.forEach(driver::release);
       kernels.clear();
-      scratch.forEach(tensor -> outputs.forEach(output -> output.unwatch(tensor)));
-      scratch.forEach(DeviceBuffer::close);
-      scratch.clear();
+      super.release();
     }
   }
 }

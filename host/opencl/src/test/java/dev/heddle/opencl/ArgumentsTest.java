@@ -19,6 +19,7 @@ import dev.heddle.core.Session;
 import dev.heddle.core.Shape;
 import dev.heddle.core.TensorSpec;
 import dev.heddle.core.UnsupportedProblemException;
+import dev.heddle.reference.Mutation;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -76,7 +77,7 @@ class ArgumentsTest {
                     "attention_args.h",
                     "typedef char attention_args_layout[sizeof(attention_args)",
                     "typedef char attention_args_layout[1 + sizeof(attention_args)")
-                .files(),
+                .files(OpenClBackend.RESOURCES),
             true);
     assertThatThrownBy(() -> prepare(backend)).isInstanceOf(KernelBuildException.class);
     assertThat(backend.liveObjects().total()).isZero();
@@ -88,7 +89,7 @@ class ArgumentsTest {
         new OpenClBackend(
             new Mutation(
                     "typing error", "local_tiles.h", "const int thread =", "const imt thread =")
-                .files(),
+                .files(OpenClBackend.RESOURCES),
             true);
     assertThatThrownBy(() -> prepare(backend))
         .isInstanceOfSatisfying(
@@ -165,7 +166,7 @@ class ArgumentsTest {
   }
 
   private static Function<String, String> withoutBody(Mutation mutation) {
-    Function<String, String> files = mutation.files();
+    Function<String, String> files = mutation.files(OpenClBackend.RESOURCES);
     return name -> {
       String text = files.apply(name);
       if (!name.equals("attention_flash.cl")) {

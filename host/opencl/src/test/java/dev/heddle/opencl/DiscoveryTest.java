@@ -2,6 +2,7 @@ package dev.heddle.opencl;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.heddle.reference.ForkedJvm;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;

@@ -9,6 +9,8 @@ import dev.heddle.core.Device;
 import dev.heddle.core.Plan;
 import dev.heddle.core.Planner;
 import dev.heddle.core.Refusal;
+import dev.heddle.core.kernel.Recipe;
+import dev.heddle.reference.KernelTrial;
 import dev.heddle.reference.Verdict;
 import java.util.Map;
 import java.util.Optional;
@@ -28,7 +30,7 @@ class HeadDimensionTest {
   })
   void everyRungRunsOrRefuses(int headDim, int headDimV) {
     AttentionProblem attention = attention(headDim, headDimV);
-    Device device = KernelTrial.processor(BACKEND, attention);
+    Device device = Processor.of(BACKEND, attention);
     KernelTrial trial = KernelTrial.of(attention);
     for (String algorithm : BACKEND.algorithms(device, attention)) {
       Plan plan = BACKEND.plan(device, attention, algorithm);
@@ -68,7 +70,7 @@ class HeadDimensionTest {
   @Test
   void theRefusalNamesTheBytes() {
     AttentionProblem attention = attention(20_000, 20_000);
-    Device device = KernelTrial.processor(BACKEND, attention);
+    Device device = Processor.of(BACKEND, attention);
     Plan plan = Plan.of("flash_cpu", Map.of("BLOCK_M", 64, "BLOCK_N", 64));
     Refusal refusal = BACKEND.refusal(device, attention, plan).orElseThrow();
     assertThat(refusal.limit()).isEqualTo("privateMemoryBytes");
@@ -84,7 +86,7 @@ class HeadDimensionTest {
     AttentionProblem attention = attention(1, 40_000);
     TreeMap<String, Integer> tunables =
         new TreeMap<>(Map.of("BLOCK_M", 32, "BLOCK_N", 8, "THREADS_M", 8, "THREADS_N", 8));
-    Recipe recipe = Ladder.recipe(attention, "flash", tunables);
+    Recipe recipe = Ladder.recipe("attention_flash.cl", attention, "flash", tunables);
     assertThat(recipe.privateBytes()).isEqualTo(4 * 4 * (5000 + 1 + 5));
     assertThat(Limits.refusal(device(Device.Kind.GPU), attention, recipe, 0)).isEmpty();
     assertThat(Limits.refusal(device(Device.Kind.CPU), attention, recipe, 0))
@@ -99,7 +101,7 @@ class HeadDimensionTest {
 
   private static Plan planned(int headDim) {
     AttentionProblem attention = attention(headDim, headDim);
-    Device device = KernelTrial.processor(BACKEND, attention);
+    Device device = Processor.of(BACKEND, attention);
     return new Planner(BACKEND, device).plan(attention);
   }
 

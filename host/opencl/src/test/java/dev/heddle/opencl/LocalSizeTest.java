@@ -12,8 +12,10 @@ import dev.heddle.core.HostTensor;
 import dev.heddle.core.Operation;
 import dev.heddle.core.Plan;
 import dev.heddle.core.TensorSpec;
-import dev.heddle.opencl.Recipe.Launch;
+import dev.heddle.core.kernel.Recipe;
+import dev.heddle.core.kernel.Recipe.Launch;
 import dev.heddle.reference.FlashAttentionPolicy;
+import dev.heddle.reference.KernelTrial;
 import dev.heddle.reference.Verdict;
 import dev.heddle.reference.Verifier;
 import java.util.ArrayList;
@@ -44,20 +46,13 @@ class LocalSizeTest {
   @ParameterizedTest
   @MethodSource("launches")
   void everyLocalSizeGivesTheSame(Operation operation, String algorithm, List<Integer> local) {
-    Device device = KernelTrial.processor(BACKEND, ATTENTION);
+    Device device = Processor.of(BACKEND, ATTENTION);
     KernelTrial trial = KernelTrial.of(operation);
     Plan plan = Plan.of(algorithm);
     Recipe recipe = BACKEND.recipe(operation, plan);
     Recipe other =
-        new Recipe(
-            recipe.file(),
-            recipe.macros(),
-            recipe.launches().stream().map(launch -> under(launch, local)).toList(),
-            recipe.scratch(),
-            recipe.args(),
-            recipe.optional(),
-            recipe.localBytes(),
-            recipe.privateBytes());
+        recipe.withLaunches(
+            recipe.launches().stream().map(launch -> under(launch, local)).toList());
     try (OpenClSession session = (OpenClSession) BACKEND.open(device)) {
       Map<String, DeviceBuffer> tensors = new TreeMap<>();
       for (TensorSpec spec : operation.tensors()) {

@@ -10,6 +10,8 @@ import dev.heddle.core.Device;
 import dev.heddle.core.HeadsTranspose;
 import dev.heddle.core.LinearProblem;
 import dev.heddle.core.Operation;
+import dev.heddle.reference.KernelTrial;
+import dev.heddle.reference.Mutation;
 import dev.heddle.reference.Verdict;
 import java.util.stream.Stream;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -48,6 +50,11 @@ class MutatedKernelTest {
         attention(
             "naive", "no tail guard", "if (d >= HEAD_DIM_V || i >= args.seqlen_q) return;", ""),
         attention("naive", "weights not divided by their sum", "-m)) / l", "-m))"),
+        attention(
+            "naive",
+            "a write beside the scores, which only their guard band shows",
+            "scores[q_row * args.seqlen_k + j] = s;",
+            "scores[q_row * args.seqlen_k + j] = s;\n  if (q_row + j == 0) scores[-1] = s;"),
         attention(
             "staged",
             "a hidden key adds to the sum",
@@ -184,7 +191,7 @@ class MutatedKernelTest {
   @ParameterizedTest
   @MethodSource("faults")
   void aFaultFailsItsVerdict(Faulty faulty) {
-    OpenClBackend backend = new OpenClBackend(faulty.mutation.files(), true);
+    OpenClBackend backend = new OpenClBackend(faulty.mutation.files(OpenClBackend.RESOURCES), true);
     Verdict verdict = verdict(backend, faulty.operation, faulty.algorithm);
     assertThat(verdict).isInstanceOf(Verdict.Fail.class);
     assertThat(backend.liveObjects().total()).isZero();
@@ -208,7 +215,7 @@ class MutatedKernelTest {
   }
 
   private static Verdict verdict(OpenClBackend backend, Operation operation, String algorithm) {
-    Device device = KernelTrial.processor(backend, CAUSAL);
+    Device device = Processor.of(backend, CAUSAL);
     return KernelTrial.of(operation)
         .verdict(backend, device, backend.plan(device, operation, algorithm));
   }

@@ -11,6 +11,8 @@ import dev.heddle.core.LinearProblem;
 import dev.heddle.core.Operation;
 import dev.heddle.core.Plan;
 import dev.heddle.core.Probe;
+import dev.heddle.reference.KernelTrial;
+import dev.heddle.reference.Mutation;
 import dev.heddle.reference.Verdict;
 import java.util.ArrayList;
 import java.util.List;
@@ -33,8 +35,8 @@ final class OclgrindRun {
     boolean faulty = args.length == 4;
     Function<String, String> files =
         faulty
-            ? new Mutation("planted", args[0], args[1], args[2]).files()
-            : KernelSource.RESOURCES;
+            ? new Mutation("planted", args[0], args[1], args[2]).files(OpenClBackend.RESOURCES)
+            : OpenClBackend.RESOURCES;
     OpenClBackend backend = new OpenClBackend(files, false);
     Device device =
         ((Probe.Available) backend.probe())

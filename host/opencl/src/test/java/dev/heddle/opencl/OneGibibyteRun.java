@@ -6,6 +6,7 @@ import dev.heddle.core.Device;
 import dev.heddle.core.Plan;
 import dev.heddle.core.Planner;
 import dev.heddle.core.Refusal;
+import dev.heddle.reference.KernelTrial;
 
 /** Runs long attention on a device that was told to have little memory. Prints what happened. */
 final class OneGibibyteRun {
@@ -14,7 +15,7 @@ final class OneGibibyteRun {
   public static void main(String[] args) {
     AttentionProblem attention = AttentionProblem.of(AttentionShape.square(1, 1, 32_768, 64));
     OpenClBackend backend = new OpenClBackend();
-    Device device = KernelTrial.processor(backend, attention);
+    Device device = Processor.of(backend, attention);
     System.out.println("memory " + device.limits().memoryBytes());
     Planner planner = new Planner(backend, device);
     for (String algorithm : backend.algorithms(device, attention)) {

@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionShape;
 import dev.heddle.core.Device;
+import dev.heddle.reference.ForkedJvm;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
@@ -24,7 +25,7 @@ class OneGibibyteTest {
   @Test
   void longAttentionFits() throws Exception {
     Device device =
-        KernelTrial.processor(
+        Processor.of(
             new OpenClBackend(), AttentionProblem.of(AttentionShape.square(1, 1, 32_768, 64)));
     Assumptions.assumeTrue(
         device.driver().startsWith("Portable Computing Language"),

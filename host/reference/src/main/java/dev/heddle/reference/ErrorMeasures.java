@@ -9,7 +9,7 @@ import java.util.Arrays;
  * @param maxAbs largest {@code |got - expected|}; NaN when an element is NaN
  * @param relL2 {@code ||got - expected|| / ||expected||}
  * @param nmse {@code ||got - expected||^2 / ||expected||^2}, normalised mean squared error
- * @param ulps distances in units in the last place of fp32
+ * @param ulps distances in units in the last place of the tensor's type
  * @param worst row-major index of the element with the largest error, a NaN before all others
  * @param expected the worst element's value by the oracle
  * @param got the worst element's value as computed
@@ -27,12 +27,20 @@ public record ErrorMeasures(
    * Measures {@code got} on the rows that were computed, and looks for NaN and infinities on all.
    */
   public static ErrorMeasures of(ExpectedTensor expected, HostTensor got) {
-    if (got.size() != expected.shape().elements()) {
+    if (got.dtype() != expected.dtype() || got.size() != expected.shape().elements()) {
       throw new IllegalArgumentException(
-          expected.name() + " should be " + expected.shape() + ", not " + got.shape());
+          expected.name()
+              + " should be "
+              + expected.dtype().label()
+              + " "
+              + expected.shape()
+              + ", not "
+              + got.dtype().label()
+              + " "
+              + got.shape());
     }
     double[] exact = expected.exact();
-    UlpHistogram ulps = new UlpHistogram();
+    UlpHistogram ulps = new UlpHistogram(expected.dtype());
     double maxAbs = 0;
     double squaredError = 0;
     double squaredNorm = 0;

@@ -4,10 +4,12 @@ import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.Chain;
 import dev.heddle.core.HostTensor;
 import dev.heddle.core.Shape;
+import dev.heddle.core.TensorSpec;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.SplittableRandom;
 import java.util.stream.IntStream;
 
@@ -54,7 +56,8 @@ public record Expectation(List<ExpectedTensor> tensors) {
         PLAIN.stream().map(precision -> evaluate(chain, widened, sample, precision)).toList();
     List<ExpectedTensor> tensors = new ArrayList<>();
     for (String name : chain.outputs()) {
-      Shape shape = chain.tensor(name).shape();
+      TensorSpec spec = chain.tensor(name);
+      Shape shape = spec.shape();
       double[] values = ScalarOperations.input(exact, name);
       int rowLength = sample.length > 0 ? values.length / sample.length : shape.rowLength();
       double error =
@@ -66,6 +69,7 @@ public record Expectation(List<ExpectedTensor> tensors) {
           new ExpectedTensor(
               name,
               shape,
+              spec.dtype(),
               rowLength,
               sample.length > 0 ? sample : IntStream.range(0, values.length / rowLength).toArray(),
               values,
@@ -79,9 +83,14 @@ public record Expectation(List<ExpectedTensor> tensors) {
     return tensors.stream().anyMatch(ExpectedTensor::sampled);
   }
 
-  /** Whether plain arithmetic of the operands' precision overflows, so that no bound exists. */
-  public boolean overflows() {
-    return tensors.stream().anyMatch(tensor -> !Double.isFinite(tensor.samePrecisionError()));
+  /**
+   * The first tensor whose plain evaluation, in the operands' precision, overflows its type, so
+   * that no bound exists; empty where none does.
+   */
+  public Optional<ExpectedTensor> overflowing() {
+    return tensors.stream()
+        .filter(tensor -> !Double.isFinite(tensor.samePrecisionError()))
+        .findFirst();
   }
 
   /** Rows of the chain's only operation to compute; empty where all are. */

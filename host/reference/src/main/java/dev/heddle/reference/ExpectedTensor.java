@@ -1,5 +1,6 @@
 package dev.heddle.reference;
 
+import dev.heddle.core.DType;
 import dev.heddle.core.Shape;
 
 /**
@@ -7,15 +8,17 @@ import dev.heddle.core.Shape;
  *
  * @param name the tensor's name in its chain
  * @param shape the whole tensor's dimensions
+ * @param dtype the whole tensor's storage type
  * @param rowLength elements of one row
  * @param rows indices of the rows that {@code exact} holds, ascending
  * @param exact the oracle's values, {@code [rows, rowLength]}
  * @param samePrecisionError largest absolute error that plain arithmetic of the operands' own
- *     precision makes on these rows
+ *     precision makes on these rows, as {@link Precision} has it
  */
 public record ExpectedTensor(
     String name,
     Shape shape,
+    DType dtype,
     int rowLength,
     int[] rows,
     double[] exact,

@@ -6,6 +6,11 @@ import dev.heddle.core.DType;
  * The arithmetic in which the scalar formulas are evaluated. Values travel as doubles; the narrow
  * modes round after every operation, which is exactly fp32 arithmetic: a double has more than twice
  * fp32's 24 significant bits plus two, so rounding twice gives what rounding once would.
+ *
+ * <p>On fp16 and bf16 operands the narrow modes stay fp32 and round to the operands' type what
+ * tensor cores take in that type and what is stored in it: the weights of attention before they
+ * meet V, and the results. Scores are never rounded to 16 bits, so that they overflow and blur
+ * nowhere that fp32 does not.
  */
 public enum Precision {
   /** Double precision throughout: the oracle. */
@@ -50,10 +55,12 @@ public enum Precision {
     }
   },
   /**
-   * As {@link #FP32} with products that are added without being rounded first: the fused
-   * multiply-adds that every device's kernels are made of. A double holds the product of two fp32
-   * values exactly; its sum is rounded twice, which about once in 2^29 gives the other neighbour of
-   * what a fused multiply-add gives: no matter for the size of an error.
+   * As {@link #FP32} with what devices' kernels do for speed: products are added without being
+   * rounded first, by fused multiply-adds; exponentials and logarithms are those of base 2, with
+   * the factor log2 e in the scale; and a row of attention is divided by its sum at the end, not
+   * each weight. A double holds the product of two fp32 values exactly; its sum is rounded twice,
+   * which about once in 2^29 gives the other neighbour of what a fused multiply-add gives: no
+   * matter for the size of an error.
    */
   FP32_FUSED {
     @Override
@@ -67,7 +74,30 @@ public enum Precision {
         sum[sumAt + j] = (float) (sum[sumAt + j] + factor * x[xAt + j]);
       }
     }
+
+    @Override
+    double scale(double softmaxScale) {
+      return round(softmaxScale / LN_2);
+    }
+
+    @Override
+    double exp(double score) {
+      return round(Math.exp(score * LN_2));
+    }
+
+    @Override
+    double logSumExp(double max, double sum) {
+      double base2 = round(max + round(Math.log(sum) / LN_2));
+      return round(base2 * round(LN_2));
+    }
+
+    @Override
+    boolean dividesLast() {
+      return true;
+    }
   };
+
+  private static final double LN_2 = Math.log(2);
 
   /** The value that this arithmetic keeps of a result. */
   abstract double round(double value);
@@ -79,6 +109,26 @@ public enum Precision {
 
   /** Whether sums run backwards and the scale goes to the query. */
   boolean reordered() {
+    return false;
+  }
+
+  /** The factor on q . k that makes a score of it, as {@link #exp} takes it. */
+  double scale(double softmaxScale) {
+    return softmaxScale;
+  }
+
+  /** The exponential of a difference of scores. */
+  double exp(double score) {
+    return round(Math.exp(score));
+  }
+
+  /** {@code max + ln sum}, of the largest score and the sum of exponentials. */
+  double logSumExp(double max, double sum) {
+    return round(max + round(Math.log(sum)));
+  }
+
+  /** Whether a row of attention is divided by its sum of exponentials after the product with V. */
+  boolean dividesLast() {
     return false;
   }
 

@@ -2,6 +2,7 @@ package dev.heddle.reference;
 
 import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.Backend;
+import dev.heddle.core.DType;
 import dev.heddle.core.Device;
 import dev.heddle.core.HostSession;
 import dev.heddle.core.Operation;
@@ -11,12 +12,15 @@ import dev.heddle.core.Refusal;
 import dev.heddle.core.Session;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 
 /**
  * The oracle as a backend like any other: what it returns is the double-precision result rounded to
  * the output's type.
  */
 public final class ReferenceBackend implements Backend {
+  /** The oracle widens whatever it reads. */
+  static final Set<DType> DTYPES = Set.of(DType.values());
 
   /** Created by the service loader. */
   public ReferenceBackend() {}
@@ -42,15 +46,21 @@ public final class ReferenceBackend implements Backend {
   @Override
   public Optional<Refusal> refusal(Device device, Operation operation, Plan plan) {
     return HostSession.commonRefusal(
-        device, operation, plan, algorithms(device, operation), scratchBytes(operation, plan));
+        device,
+        operation,
+        plan,
+        DTYPES,
+        algorithms(device, operation),
+        scratchBytes(operation, plan));
   }
 
   /**
-   * Doubles of every operand, and under {@code staged} of the score matrix; a bound, for the
-   * temporary arrays come and go.
+   * Doubles of every operand, half as many again for the transposed keys, and under {@code staged}
+   * those of the score matrix; a bound, for the temporary arrays come and go.
    */
   static long scratchBytes(Operation operation, Plan plan) {
-    long widened = Math.multiplyExact(operation.compulsoryBytes(), 3L);
+    long elements = operation.tensors().stream().mapToLong(spec -> spec.shape().elements()).sum();
+    long widened = Math.multiplyExact(elements, 12L);
     return operation instanceof AttentionProblem problem && plan.algorithm().equals("staged")
         ? widened + Math.multiplyExact(problem.shape().scores().elements(), 16L)
         : widened;

@@ -3,6 +3,7 @@ package dev.heddle.reference;
 import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionStage;
 import dev.heddle.core.Backend;
+import dev.heddle.core.DType;
 import dev.heddle.core.Device;
 import dev.heddle.core.HostSession;
 import dev.heddle.core.Operation;
@@ -18,7 +19,7 @@ final class ReferenceSession extends HostSession {
   private static final ScalarOperations OPERATIONS = new ScalarOperations(Precision.FP64);
 
   ReferenceSession(Backend backend, Device device) {
-    super(backend, device);
+    super(backend, device, ReferenceBackend.DTYPES);
   }
 
   @Override
@@ -32,7 +33,7 @@ final class ReferenceSession extends HostSession {
         }
         Map<String, double[]> outputs = evaluate(operation, plan.algorithm(), inputs);
         for (TensorSpec spec : operation.outputs()) {
-          narrow(ScalarOperations.input(outputs, spec.name()), span(tensors, spec));
+          narrow(ScalarOperations.input(outputs, spec.name()), spec.dtype(), span(tensors, spec));
         }
       }
 
@@ -96,9 +97,9 @@ final class ReferenceSession extends HostSession {
     return wide;
   }
 
-  private static void narrow(double[] wide, Span span) {
+  private static void narrow(double[] wide, DType dtype, Span span) {
     for (int i = 0; i < wide.length; i++) {
-      span.array()[span.offset() + i] = (float) wide[i];
+      span.array()[span.offset() + i] = dtype.round((float) wide[i]);
     }
   }
 }

@@ -62,10 +62,20 @@ public final class ScalarOperations {
         rows.length,
         r -> {
           Row row = new Row(problem, rows[r]);
-          double[] scores = new double[row.visible];
-          row.scores(q, kTransposed, scores, 0);
-          lse[r] = row.softmax(scores, 0, scores, 0);
-          row.values(scores, 0, v, out, r * shape.headDimV());
+          double[] weights = new double[row.visible];
+          row.scores(precision.scale(problem.softmaxScale()), q, kTransposed, weights, 0);
+          double maximum = row.exponentials(weights, 0, weights, 0);
+          double sum = row.sum(weights, 0);
+          if (!precision.dividesLast()) {
+            row.divide(weights, 0, row.visible, sum);
+          }
+          int at = r * shape.headDimV();
+          row.values(weights, 0, v, out, at);
+          if (precision.dividesLast() && row.visible > 0) {
+            row.divide(out, at, shape.headDimV(), sum);
+          }
+          storeAll(out, at, shape.headDimV(), problem.dtype());
+          lse[r] = precision.logSumExp(maximum, sum);
         });
     return result(problem, "out", out, lse);
   }
@@ -80,15 +90,16 @@ public final class ScalarOperations {
         double[] q = input(inputs, "q");
         double[] kTransposed = transposeKeys(shape, input(inputs, "k"));
         double[] scores = new double[rows * seqlenK];
-        // The raw product knows neither scale nor mask: that of the problem with neither.
-        AttentionProblem raw = problem.withMask(BandMask.NONE).withScale(1);
-        forEach(rows, r -> new Row(raw, r).scores(q, kTransposed, scores, r * seqlenK));
+        // The raw product knows neither scale nor mask.
+        AttentionProblem raw = problem.withMask(BandMask.NONE);
+        forEach(rows, r -> new Row(raw, r).scores(1, q, kTransposed, scores, r * seqlenK));
         yield Map.of("scores", scores);
       }
       case SOFTMAX -> {
         double[] scores = input(inputs, "scores");
         double[] probabilities = new double[scores.length];
         double[] lse = new double[rows];
+        double scale = precision.scale(problem.softmaxScale());
         forEach(
             rows,
             r -> {
@@ -96,9 +107,12 @@ public final class ScalarOperations {
               int from = r * seqlenK + row.first;
               double[] scaled = new double[row.visible];
               for (int j = 0; j < row.visible; j++) {
-                scaled[j] = precision.round(scores[from + j] * problem.softmaxScale());
+                scaled[j] = precision.round(scores[from + j] * scale);
               }
-              lse[r] = row.softmax(scaled, 0, probabilities, from);
+              double maximum = row.exponentials(scaled, 0, probabilities, from);
+              double sum = row.sum(probabilities, from);
+              row.divide(probabilities, from, row.visible, sum);
+              lse[r] = precision.logSumExp(maximum, sum);
             });
         yield result(problem, "probabilities", probabilities, lse);
       }
@@ -111,6 +125,7 @@ public final class ScalarOperations {
             r -> {
               Row row = new Row(problem, r);
               row.values(probabilities, r * seqlenK + row.first, v, out, r * shape.headDimV());
+              storeAll(out, r * shape.headDimV(), shape.headDimV(), problem.dtype());
             });
         yield Map.of("out", out);
       }
@@ -216,10 +231,9 @@ public final class ScalarOperations {
       this.visible = problem.mask().visibleKeys(i, shape);
     }
 
-    /** {@code scores[at + j] = softmaxScale * q . k[first + j]} for every visible key. */
-    void scores(double[] q, double[] kTransposed, double[] scores, int at) {
+    /** {@code scores[at + j] = scale * q . k[first + j]} for every visible key. */
+    void scores(double scale, double[] q, double[] kTransposed, double[] scores, int at) {
       int headDim = shape.headDim();
-      double scale = problem.softmaxScale();
       for (int step = 0; step < headDim; step++) {
         int d = inOrder(step, headDim);
         double element = q[index * headDim + d];
@@ -235,38 +249,45 @@ public final class ScalarOperations {
     }
 
     /**
-     * {@code probabilities[j] = exp(scores[j] - max) / sum}.
+     * {@code weights[j] = exp(scores[j] - max)}.
      *
-     * @return the row's log-sum-exp, {@code max + ln sum}; -inf when no key is visible
+     * @return the maximum; -inf when no key is visible
      */
-    double softmax(double[] scores, int scoresAt, double[] probabilities, int at) {
+    double exponentials(double[] scores, int scoresAt, double[] weights, int at) {
       double max = Double.NEGATIVE_INFINITY;
       for (int j = 0; j < visible; j++) {
         max = Math.max(max, scores[scoresAt + j]);
       }
       for (int j = 0; j < visible; j++) {
-        double shifted = precision.round(scores[scoresAt + j] - max);
-        probabilities[at + j] = precision.round(Math.exp(shifted));
+        weights[at + j] = precision.exp(precision.round(scores[scoresAt + j] - max));
       }
-      double sum = 0;
-      for (int step = 0; step < visible; step++) {
-        sum = precision.round(sum + probabilities[at + inOrder(step, visible)]);
-      }
-      for (int j = at; j < at + visible; j++) {
-        probabilities[j] = precision.round(probabilities[j] / sum);
-      }
-      return precision.round(max + precision.round(Math.log(sum)));
+      return max;
     }
 
-    /** {@code out = probabilities V} over the visible keys. */
-    void values(double[] probabilities, int at, double[] v, double[] out, int outAt) {
+    /** Sum of the visible keys' weights. */
+    double sum(double[] weights, int at) {
+      double sum = 0;
+      for (int step = 0; step < visible; step++) {
+        sum = precision.round(sum + weights[at + inOrder(step, visible)]);
+      }
+      return sum;
+    }
+
+    void divide(double[] values, int at, int count, double sum) {
+      for (int j = at; j < at + count; j++) {
+        values[j] = precision.round(values[j] / sum);
+      }
+    }
+
+    /** {@code out = weights V} over the visible keys, the weights in the operands' type. */
+    void values(double[] weights, int at, double[] v, double[] out, int outAt) {
       int headDimV = shape.headDimV();
       for (int step = 0; step < visible; step++) {
         int j = inOrder(step, visible);
         int row = (kvHead * shape.seqlenK() + first + j) * headDimV;
-        precision.addScaled(probabilities[at + j], v, row, out, outAt, headDimV);
+        double weight = precision.store(weights[at + j], problem.dtype());
+        precision.addScaled(weight, v, row, out, outAt, headDimV);
       }
-      storeAll(out, outAt, headDimV, problem.dtype());
     }
   }
 }

@@ -1,18 +1,25 @@
 package dev.heddle.reference;
 
+import dev.heddle.core.DType;
 import java.util.StringJoiner;
 
 /**
- * Counts of fp32 distances in units in the last place: how many representable values lie between
- * two numbers. Classes double: 0, 1, 2, 3-4, 5-8, ...; comparisons with a NaN are a class of their
- * own.
+ * Counts of distances in units in the last place of a storage type: how many values that the type
+ * can store lie between two numbers. Classes double: 0, 1, 2, 3-4, 5-8, ...; comparisons with a NaN
+ * are a class of their own.
  */
 public final class UlpHistogram {
   private static final int NAN = 34;
 
+  private final DType dtype;
   private final long[] counts = new long[NAN + 1];
 
-  /** Counts one pair. */
+  /** Nothing counted yet, in units of that type. */
+  UlpHistogram(DType dtype) {
+    this.dtype = dtype;
+  }
+
+  /** Counts one pair, each rounded to the type. */
   void add(float expected, float got) {
     counts[bucket(expected, got)]++;
   }
@@ -65,7 +72,7 @@ public final class UlpHistogram {
     };
   }
 
-  private static int bucket(float expected, float got) {
+  private int bucket(float expected, float got) {
     if (Float.isNaN(expected) || Float.isNaN(got)) {
       return NAN;
     }
@@ -73,9 +80,13 @@ public final class UlpHistogram {
     return distance == 0 ? 0 : 65 - Long.numberOfLeadingZeros(distance - 1);
   }
 
-  /** Position among all fp32 values, so that neighbours differ by 1 and both zeros are 0. */
-  private static long ordered(float value) {
-    int bits = Float.floatToRawIntBits(value);
-    return bits >= 0 ? bits : -(long) (bits & Integer.MAX_VALUE);
+  /** Position among all values of the type, so that neighbours differ by 1 and both zeros are 0. */
+  private long ordered(float value) {
+    if (dtype == DType.FP32) {
+      int bits = Float.floatToRawIntBits(value);
+      return bits >= 0 ? bits : -(long) (bits & Integer.MAX_VALUE);
+    }
+    short bits = dtype.encode(value);
+    return bits >= 0 ? bits : -(long) (bits & Short.MAX_VALUE);
   }
 }

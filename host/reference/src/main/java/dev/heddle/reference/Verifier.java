@@ -1,5 +1,6 @@
 package dev.heddle.reference;
 
+import dev.heddle.core.DType;
 import dev.heddle.core.HostTensor;
 import dev.heddle.core.PreparedChain;
 import java.util.ArrayList;
@@ -54,7 +55,7 @@ public final class Verifier {
                 + ", expected "
                 + (float) measures.expected()
                 + " ("
-                + shortfall(one)
+                + shortfall(one, expected.dtype())
                 + ")");
       }
     }
@@ -63,14 +64,17 @@ public final class Verifier {
         : new Verdict.Fail(String.join("; ", reasons), judged);
   }
 
-  private static String shortfall(Verdict.Judged judged) {
+  private static String shortfall(Verdict.Judged judged, DType dtype) {
     double error = judged.measures().maxAbs();
     if (Double.isNaN(error)) {
       return "what is not finite never passes";
     }
     return Double.isNaN(judged.errorRatio())
         ? String.format(
-            Locale.ROOT, "error %.3g; plain fp32 overflows here, so there is no bound", error)
+            Locale.ROOT,
+            "error %.3g; plain %s overflows here, so there is no bound",
+            error,
+            dtype.label())
         : String.format(Locale.ROOT, "error %.3g, %.3g of the bound", error, judged.errorRatio());
   }
 }

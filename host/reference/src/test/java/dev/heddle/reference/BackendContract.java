@@ -2,7 +2,6 @@ package dev.heddle.reference;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
-import static org.junit.jupiter.api.DynamicContainer.dynamicContainer;
 import static org.junit.jupiter.api.DynamicTest.dynamicTest;
 
 import dev.heddle.core.AttentionProblem;
@@ -24,6 +23,7 @@ import dev.heddle.core.Refusal;
 import dev.heddle.core.Session;
 import dev.heddle.core.Shape;
 import dev.heddle.core.TensorSpec;
+import dev.heddle.core.Transfers;
 import dev.heddle.core.UnsupportedProblemException;
 import dev.heddle.reference.ContractCases.Case;
 import java.util.ArrayList;
@@ -34,7 +34,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
-import java.util.function.BiConsumer;
+import java.util.function.BiPredicate;
 import java.util.function.Function;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Assumptions;
@@ -42,10 +42,25 @@ import org.junit.jupiter.api.DynamicNode;
 import org.junit.jupiter.api.TestFactory;
 
 /**
- * What every backend promises, on each of its devices. A backend's own test class inherits this and
- * names the backend; where none of its devices is present the tests are skipped with the reason.
+ * What every backend promises, on each of its devices and in each storage type. A backend's own
+ * test class inherits this, names the backend and says by the other protected methods what it
+ * declares; where none of its devices is present the tests are skipped with the reason.
  */
 public abstract class BackendContract {
+
+  /** How many cases a backend is put through. */
+  public enum Extent {
+    /** Every shape under every mask, up to a thousand queries and keys. */
+    FULL,
+    /**
+     * For an emulated device, a thousand times slower than a real one: shapes of the same kinds
+     * (ragged, grouped heads, one query, long and short heads), none above 2^21 multiply-adds, each
+     * under three of the eight masks, so that every mask is met by several; all other cases as they
+     * are.
+     */
+    SMALL
+  }
+
   /** Rungs on which every device runs ordinary attention. */
   private static final Set<String> LADDER = Set.of("naive", "staged", "flash");
 
@@ -54,10 +69,6 @@ public abstract class BackendContract {
 
   /** Local memory of an ordinary device, bytes: the least that OpenCL's full profile allows. */
   private static final long ORDINARY_LOCAL_MEMORY = 32 << 10;
-
-  /** Limits for which a kernel may be more than a device can run. */
-  private static final Set<String> DEVICE_LIMITS =
-      Set.of("headDim", "localMemoryBytes", "workGroupSize");
 
   private static final Verifier VERIFIER = new Verifier(new FlashAttentionPolicy());
 
@@ -72,39 +83,72 @@ public abstract class BackendContract {
     };
   }
 
+  /** How many cases there are; all by default. */
+  protected Extent extent() {
+    return Extent.FULL;
+  }
+
+  /**
+   * The storage types in which a rung runs such an operation; in the others it has to refuse it.
+   * Only fp32 by default.
+   *
+   * @param operation of any storage type
+   */
+  protected Set<DType> dtypes(Operation operation, String algorithm) {
+    return Set.of(DType.FP32);
+  }
+
+  /**
+   * Whether a rung has to run such an operation on every device of ordinary size, given that it has
+   * the storage type: by default all but attention on a rung above {@code flash} or with a head dim
+   * beyond 128. A narrower rung says so here, so that what it refuses is on record.
+   */
+  protected boolean isOrdinary(Operation operation, String algorithm) {
+    int headDim = largestHeadDim(operation);
+    return headDim == 0 || (headDim <= ORDINARY_HEAD_DIM && isOnEveryLadder(operation, algorithm));
+  }
+
+  /**
+   * Names of the limits for which what is not {@linkplain #isOrdinary ordinary} may be refused; by
+   * default those of a device with a shared local memory.
+   */
+  protected Set<String> limits() {
+    return Set.of("headDim", "localMemoryBytes", "workGroupSize");
+  }
+
   @TestFactory
   Stream<DynamicNode> attentionOfEveryShapeAndMask() {
-    return everywhere(ContractCases.attentionShapes());
+    return everywhere(dtype -> ContractCases.attentionShapes(dtype, extent()));
   }
 
   @TestFactory
   Stream<DynamicNode> attentionOfDifficultValues() {
-    return everywhere(ContractCases.attentionValues());
+    return everywhere(ContractCases::attentionValues);
   }
 
   @TestFactory
   Stream<DynamicNode> rowsThatSeeNothingAreZeroAndMinusInfinity() {
-    return everywhere(ContractCases.emptyRows());
+    return everywhere(ContractCases::emptyRows);
   }
 
   @TestFactory
   Stream<DynamicNode> stagesOfAttentionAlone() {
-    return everywhere(ContractCases.stages());
+    return everywhere(ContractCases::stages);
   }
 
   @TestFactory
   Stream<DynamicNode> linear() {
-    return everywhere(ContractCases.linear());
+    return everywhere(ContractCases::linear);
   }
 
   @TestFactory
   Stream<DynamicNode> heads() {
-    return everywhere(ContractCases.heads());
+    return everywhere(ContractCases::heads);
   }
 
   @TestFactory
   Stream<DynamicNode> chainOfALayer() {
-    return everywhere(List.of(ContractCases.layer()));
+    return everywhere(dtype -> List.of(ContractCases.layer(dtype)));
   }
 
   @TestFactory
@@ -114,90 +158,107 @@ public abstract class BackendContract {
         assertThat(backend().algorithms(device, problem)).contains("naive", "staged", "flash"));
   }
 
+  /** The declaration both ways: what a rung has it does not refuse, what it lacks it refuses. */
   @TestFactory
-  Stream<DynamicNode> ordinaryProblemsAreNotRefused() {
-    List<Case> cases =
-        Stream.of(
-                ContractCases.attentionShapes(),
-                ContractCases.attentionValues(),
-                ContractCases.emptyRows(),
-                ContractCases.stages(),
-                ContractCases.linear(),
-                ContractCases.heads(),
-                List.of(ContractCases.layer()))
-            .flatMap(List::stream)
-            .toList();
+  Stream<DynamicNode> refusesWhatItDoesNotDeclareAndNothingElse() {
     return onEachDevice(device -> {
-      for (Case testCase : cases) {
-        Set<Optional<String>> rungs = new LinkedHashSet<>(rungs(device, testCase.chain()));
-        rungs.add(Optional.empty());
-        for (Optional<String> rung : rungs) {
-          assertRefusedForCauseOnly(device, testCase, rung);
+      for (DType dtype : DType.values()) {
+        for (Case testCase : allCases(dtype)) {
+          Set<Optional<String>> rungs = new LinkedHashSet<>(rungs(device, testCase.chain()));
+          rungs.add(Optional.empty());
+          for (Optional<String> rung : rungs) {
+            assertRefusedForCauseOnly(device, testCase, rung);
+          }
         }
       }
     });
   }
 
+  private List<Case> allCases(DType dtype) {
+    List<Case> cases = new ArrayList<>(ContractCases.attentionShapes(dtype, extent()));
+    cases.addAll(ContractCases.attentionValues(dtype));
+    cases.addAll(ContractCases.emptyRows(dtype));
+    cases.addAll(ContractCases.stages(dtype));
+    cases.addAll(ContractCases.linear(dtype));
+    cases.addAll(ContractCases.heads(dtype));
+    cases.add(ContractCases.layer(dtype));
+    cases.add(ContractCases.overflow(dtype));
+    cases.add(ContractCases.nan(dtype, 0));
+    WildKey.all(dtype, extent()).forEach(wild -> cases.add(wild.poisoned()));
+    return cases;
+  }
+
   private void assertRefusedForCauseOnly(Device device, Case testCase, Optional<String> rung) {
-    Optional<String> limit = refusedLimit(device, testCase.chain(), rung);
+    List<Operation> operations =
+        testCase.chain().steps().stream().map(Chain.Step::operation).toList();
+    Optional<String> limit = declared(device, testCase.chain(), rung).map(Refusal::limit);
+    String what = testCase + " on " + rung.orElse("the default rung");
+    Set<String> known = new HashSet<>(limits());
+    if (!operations.stream().allMatch(operation -> onSome(device, operation, rung, this::stores))) {
+      known.add("dtype");
+      assertThat(limit).as("%s is refused", what).isPresent();
+    }
     if (limit.isEmpty()) {
       return;
     }
-    String what = testCase + " on " + rung.orElse("the default rung");
-    boolean fp32 =
-        testCase.chain().steps().stream().allMatch(step -> step.operation().dtype() == DType.FP32);
-    if (!fp32) {
-      assertThat(limit.get()).as(what).isEqualTo("dtype");
-      return;
-    }
-    assertThat(DEVICE_LIMITS).as(what).contains(limit.get());
+    assertThat(known).as(what).contains(limit.get());
     long localMemory = device.limits().localMemoryBytes();
     boolean ordinary =
-        largestHeadDim(testCase.chain()) <= ORDINARY_HEAD_DIM
-            && (localMemory == 0 || localMemory >= ORDINARY_LOCAL_MEMORY)
-            && (rung.isEmpty() || LADDER.contains(rung.get()));
+        (localMemory == 0 || localMemory >= ORDINARY_LOCAL_MEMORY)
+            && operations.stream()
+                .allMatch(operation ->
+                    onSome(
+                        device,
+                        operation,
+                        rung,
+                        (o, algorithm) -> stores(o, algorithm) && isOrdinary(o, algorithm)));
     assertThat(ordinary).as("%s is refused for %s", what, limit.get()).isFalse();
   }
 
-  /** The limit for which a chain is refused, also where the planner finds no rung that runs. */
-  private Optional<String> refusedLimit(Device device, Chain chain, Optional<String> rung) {
-    try {
-      return declared(device, chain, rung).map(Refusal::limit);
-    } catch (UnsupportedProblemException e) {
-      return Optional.of(e.refusal().limit());
-    }
+  /** Whether the rung, or where none is chosen one of the ladder, has a property. */
+  private boolean onSome(
+      Device device,
+      Operation operation,
+      Optional<String> rung,
+      BiPredicate<Operation, String> property) {
+    return rung.map(List::of).orElseGet(() -> backend().algorithms(device, operation)).stream()
+        .anyMatch(algorithm -> property.test(operation, algorithm));
   }
 
-  /** The longest head of a chain's attention; 0 where it has none. */
-  private static int largestHeadDim(Chain chain) {
-    return chain.steps().stream()
-        .mapToInt(step ->
-            switch (step.operation()) {
-              case AttentionProblem problem -> largestHeadDim(problem.shape());
-              case AttentionStage stage -> largestHeadDim(stage.attention().shape());
-              default -> 0;
-            })
-        .max()
-        .orElseThrow();
+  private boolean stores(Operation operation, String algorithm) {
+    return dtypes(operation, algorithm).contains(operation.dtype());
   }
 
-  private static int largestHeadDim(AttentionShape shape) {
-    return Math.max(shape.headDim(), shape.headDimV());
+  private static boolean isOnEveryLadder(Operation operation, String algorithm) {
+    return !(operation instanceof AttentionProblem) || LADDER.contains(algorithm);
+  }
+
+  /** The longest head of attention or of a stage of it; 0 for other operations. */
+  private static int largestHeadDim(Operation operation) {
+    return switch (operation) {
+      case AttentionProblem problem ->
+          Math.max(problem.shape().headDim(), problem.shape().headDimV());
+      case AttentionStage stage -> largestHeadDim(stage.attention());
+      default -> 0;
+    };
   }
 
   @TestFactory
   Stream<DynamicNode> aWildKeyReachesOnlyTheRowsThatSeeIt() {
-    return devices().stream()
-        .map(device ->
-            dynamicContainer(
-                device.displayName(),
-                WildKey.all().stream()
-                    .flatMap(wild ->
-                        rungs(device, wild.poisoned().chain()).stream()
-                            .map(rung ->
-                                dynamicTest(
-                                    wild.poisoned() + ", " + rung.orElse("default"),
-                                    () -> reachesOnlyWhatSeesIt(device, wild, rung))))));
+    List<DynamicNode> nodes = new ArrayList<>();
+    for (Device device : devices()) {
+      for (DType dtype : DType.values()) {
+        for (WildKey wild : WildKey.all(dtype, extent())) {
+          for (Optional<String> rung : runningRungs(device, wild.poisoned().chain())) {
+            nodes.add(
+                dynamicTest(
+                    name(device, wild.poisoned(), rung),
+                    () -> reachesOnlyWhatSeesIt(device, wild, rung)));
+          }
+        }
+      }
+    }
+    return nodes.stream();
   }
 
   private void reachesOnlyWhatSeesIt(Device device, WildKey wild, Optional<String> algorithm) {
@@ -215,35 +276,23 @@ public abstract class BackendContract {
 
   @TestFactory
   Stream<DynamicNode> repeatedRunsPassToo() {
-    Case first = ContractCases.emptyRows().getFirst();
-    return onEachDeviceAndRung(
-        first.chain(),
-        (device, algorithm) -> {
+    return onEachRungThatRuns(
+        dtype -> ContractCases.emptyRows(dtype).getFirst(),
+        (device, some, algorithm) -> {
           try (Session session = backend().open(device);
-              PreparedChain chain = prepare(session, first, algorithm)) {
+              PreparedChain chain = prepare(session, some, algorithm)) {
             chain.run();
-            assertPasses(VERIFIER.verify(chain, first.expectation()));
-            assertPasses(VERIFIER.verify(chain, first.expectation()));
+            assertPasses(VERIFIER.verify(chain, some.expectation()));
+            assertPasses(VERIFIER.verify(chain, some.expectation()));
           }
         });
   }
 
   @TestFactory
   Stream<DynamicNode> rowWhoseScoresOverflowIsNotTakenForAnEmptyOne() {
-    AttentionProblem problem = AttentionProblem.of(AttentionShape.square(1, 1, 9, 8));
-    Case overflow =
-        ContractCases.of(
-            "scores of -1e41",
-            problem,
-            inputs -> {
-              inputs.get("q").fill(-1e20f);
-              inputs.get("k").fill(1e20f);
-              inputs.get("v").fill(1);
-              return inputs;
-            });
-    return onEachDeviceAndRung(
-        overflow.chain(),
-        (device, algorithm) -> {
+    return onEachRungThatRuns(
+        ContractCases::overflow,
+        (device, overflow, algorithm) -> {
           try (Session session = backend().open(device);
               PreparedChain chain = prepare(session, overflow, algorithm)) {
             chain.run();
@@ -257,19 +306,10 @@ public abstract class BackendContract {
 
   @TestFactory
   Stream<DynamicNode> nanReachesItsRowAndNoOther() {
-    AttentionProblem problem = AttentionProblem.of(new AttentionShape(1, 2, 1, 21, 37, 24, 24));
     int poisoned = 5;
-    Case nan =
-        ContractCases.of(
-            "NaN in one query",
-            problem,
-            inputs -> {
-              inputs.get("q").set(poisoned * 24 + 3, Float.NaN);
-              return inputs;
-            });
-    return onEachDeviceAndRung(
-        nan.chain(),
-        (device, algorithm) -> {
+    return onEachRungThatRuns(
+        dtype -> ContractCases.nan(dtype, poisoned),
+        (device, nan, algorithm) -> {
           try (Session session = backend().open(device);
               PreparedChain chain = prepare(session, nan, algorithm)) {
             chain.run();
@@ -277,7 +317,7 @@ public abstract class BackendContract {
             for (int i = 0; i < out.size(); i++) {
               assertThat(Float.isNaN(out.get(i)))
                   .as("out[%d] is NaN", i)
-                  .isEqualTo(i / 24 == poisoned);
+                  .isEqualTo(i / out.shape().rowLength() == poisoned);
             }
             assertThat(VERIFIER.judge(nan.expectation(), chain.outputs(), List.of()))
                 .as("NaN never passes")
@@ -302,7 +342,7 @@ public abstract class BackendContract {
 
   @TestFactory
   Stream<DynamicNode> everythingIsReleased() {
-    Case layer = ContractCases.layer();
+    Case layer = ContractCases.layer(DType.FP32);
     return onEachDevice(device -> {
       Session session = backend().open(device);
       PreparedChain chain = prepare(session, layer, Optional.empty());
@@ -315,6 +355,34 @@ public abstract class BackendContract {
       session.close();
       assertThat(session.liveResources()).as("after the session is closed").isZero();
       session.close();
+    });
+  }
+
+  @TestFactory
+  Stream<DynamicNode> transfersAreCountedAndRunsAreNone() {
+    Case layer = ContractCases.layer(DType.FP32);
+    long inputs = layer.chain().inputs().stream().mapToLong(TensorSpec::bytes).sum();
+    return onEachDevice(device -> {
+      try (Session session = backend().open(device)) {
+        assertThat(session.transfers()).isEqualTo(Transfers.NONE);
+        try (PreparedChain chain = prepare(session, layer, Optional.empty())) {
+          Transfers uploads = session.transfers();
+          assertThat(uploads.uploadedBytes()).isEqualTo(inputs);
+          assertThat(uploads.uploadNs()).isPositive();
+          assertThat(uploads.downloadedBytes()).isZero();
+          chain.poison();
+          chain.run();
+          assertThat(session.transfers()).isEqualTo(uploads);
+          long outputs =
+              chain.outputs().values().stream()
+                  .mapToLong(tensor -> (long) tensor.size() * tensor.dtype().bytes())
+                  .sum();
+          Transfers downloads = session.transfers().since(uploads);
+          assertThat(downloads.downloadedBytes()).isEqualTo(outputs);
+          assertThat(downloads.downloadNs()).isPositive();
+          assertThat(downloads.uploadedBytes()).isZero();
+        }
+      }
     });
   }
 
@@ -344,6 +412,14 @@ public abstract class BackendContract {
         Prepared prepared = session.prepare(problem, plan, tensors);
         assertThatThrownBy(() -> other.run(List.of(prepared)))
             .isInstanceOf(IllegalArgumentException.class);
+        for (DType type : DType.values()) {
+          if (type != DType.FP32) {
+            HostTensor narrow = HostTensor.zeros(problem.shape().q(), type);
+            assertThatThrownBy(() -> tensors.get("q").write(narrow))
+                .isInstanceOf(IllegalArgumentException.class)
+                .hasMessageContaining(type.label());
+          }
+        }
         HostTensor tooShort = HostTensor.zeros(Shape.of(7), DType.FP32);
         assertThatThrownBy(() -> tensors.get("q").write(tooShort))
             .isInstanceOf(IllegalArgumentException.class)
@@ -355,18 +431,46 @@ public abstract class BackendContract {
     });
   }
 
+  /** On devices that store more than one type: a tensor of another one than the operation's. */
+  @TestFactory
+  Stream<DynamicNode> tensorsOfAnotherTypeAreRefused() {
+    AttentionShape shape = AttentionShape.square(1, 1, 32, 32);
+    return onEachRungThatRuns(
+        dtype -> ContractCases.of("32 x 32", AttentionProblem.of(shape).withDtype(dtype)),
+        (device, some, algorithm) -> {
+          Operation problem = some.chain().steps().getFirst().operation();
+          Plan plan = plan(new Planner(backend(), device), problem, algorithm);
+          try (Session session = backend().open(device)) {
+            for (DType other : DType.values()) {
+              if (other != problem.dtype() && storesAnything(device, other)) {
+                Map<String, DeviceTensor> tensors = allocate(session, problem);
+                tensors.put("k", session.allocate(shape.k(), other));
+                assertThatThrownBy(() -> session.prepare(problem, plan, tensors))
+                    .isInstanceOf(IllegalArgumentException.class)
+                    .hasMessageContaining(problem.dtype().label() + " k [1, 1, 32, 32]")
+                    .hasMessageContaining(other.label());
+              }
+            }
+          }
+        });
+  }
+
+  private boolean storesAnything(Device device, DType dtype) {
+    AttentionProblem problem =
+        AttentionProblem.of(AttentionShape.square(1, 1, 32, 32)).withDtype(dtype);
+    return onSome(device, problem, Optional.empty(), this::stores);
+  }
+
   @TestFactory
   Stream<DynamicNode> provenanceNamesTheSource() {
     Set<String> hashes = new HashSet<>();
-    Case some = ContractCases.emptyRows().getFirst();
-    return onEachDeviceAndRung(
-        some.chain(),
-        (device, algorithm) -> {
+    return onEachRungThatRuns(
+        dtype -> ContractCases.emptyRows(dtype).getFirst(),
+        (device, some, algorithm) -> {
           try (Session session = backend().open(device);
               PreparedChain chain = prepare(session, some, algorithm)) {
-            assertThat(hashes.add(device.id() + chain.provenance().getFirst().sourceHash()))
-                .as("a hash of its own")
-                .isTrue();
+            String hash = chain.provenance().getFirst().sourceHash();
+            assertThat(hashes.add(device.id() + some + hash)).as("a hash of its own").isTrue();
             assertThat(chain.provenance())
                 .allSatisfy(provenance -> {
                   assertThat(provenance.device()).isEqualTo(device);
@@ -378,20 +482,35 @@ public abstract class BackendContract {
         });
   }
 
-  /** Every case on every device under every rung: it passes, or it is refused as declared. */
-  private Stream<DynamicNode> everywhere(List<Case> cases) {
+  /**
+   * Every case on every device under every rung: it passes, or it is refused as declared. Of the
+   * cases that a rung refuses for their storage type, the first stands for all.
+   */
+  private Stream<DynamicNode> everywhere(Function<DType, List<Case>> cases) {
     List<DynamicNode> nodes = new ArrayList<>();
     for (Device device : devices()) {
-      for (Case testCase : cases) {
-        for (Optional<String> algorithm : rungs(device, testCase.chain())) {
-          nodes.add(
-              dynamicTest(
-                  device.displayName() + ", " + testCase + ", " + algorithm.orElse("default"),
-                  () -> passesOrIsRefusedAsDeclared(device, testCase, algorithm)));
+      for (DType dtype : DType.values()) {
+        Set<String> refused = new HashSet<>();
+        for (Case testCase : cases.apply(dtype)) {
+          for (Optional<String> rung : rungs(device, testCase.chain())) {
+            Optional<Refusal> refusal = declared(device, testCase.chain(), rung);
+            if (refusal.isEmpty()
+                || !refusal.get().limit().equals("dtype")
+                || refused.add(rung.orElse("default"))) {
+              nodes.add(
+                  dynamicTest(
+                      name(device, testCase, rung),
+                      () -> passesOrIsRefusedAsDeclared(device, testCase, rung)));
+            }
+          }
         }
       }
     }
     return nodes.stream();
+  }
+
+  private static String name(Device device, Case testCase, Optional<String> rung) {
+    return device.displayName() + ", " + testCase + ", " + rung.orElse("default");
   }
 
   private void passesOrIsRefusedAsDeclared(
@@ -412,13 +531,18 @@ public abstract class BackendContract {
     }
   }
 
+  /** Why a chain is refused, also where the planner finds no rung that runs. */
   private Optional<Refusal> declared(Device device, Chain chain, Optional<String> algorithm) {
     Planner planner = new Planner(backend(), device);
-    return chain.steps().stream()
-        .map(Chain.Step::operation)
-        .flatMap(operation ->
-            backend().refusal(device, operation, plan(planner, operation, algorithm)).stream())
-        .findFirst();
+    try {
+      return chain.steps().stream()
+          .map(Chain.Step::operation)
+          .flatMap(operation ->
+              backend().refusal(device, operation, plan(planner, operation, algorithm)).stream())
+          .findFirst();
+    } catch (UnsupportedProblemException e) {
+      return Optional.of(e.refusal());
+    }
   }
 
   private PreparedChain prepare(Session session, Case testCase, Optional<String> algorithm) {
@@ -455,18 +579,34 @@ public abstract class BackendContract {
         .map(device -> dynamicTest(device.displayName(), () -> check.accept(device)));
   }
 
-  private Stream<DynamicNode> onEachDeviceAndRung(
-      Chain chain, BiConsumer<Device, Optional<String>> check) {
-    Function<Device, Stream<DynamicNode>> perDevice =
-        device ->
-            rungs(device, chain).stream()
-                .map(rung -> dynamicTest(rung.orElse("default"), () -> check.accept(device, rung)));
-    return devices().stream()
-        .map(device -> dynamicContainer(device.displayName(), perDevice.apply(device)));
+  private List<Optional<String>> runningRungs(Device device, Chain chain) {
+    return rungs(device, chain).stream()
+        .filter(rung -> declared(device, chain, rung).isEmpty())
+        .toList();
+  }
+
+  /** A check of one case in every type, under each of the rungs that run it. */
+  private Stream<DynamicNode> onEachRungThatRuns(Function<DType, Case> cases, RungCheck check) {
+    List<DynamicNode> nodes = new ArrayList<>();
+    for (Device device : devices()) {
+      for (DType dtype : DType.values()) {
+        Case testCase = cases.apply(dtype);
+        for (Optional<String> rung : runningRungs(device, testCase.chain())) {
+          nodes.add(
+              dynamicTest(
+                  name(device, testCase, rung), () -> check.accept(device, testCase, rung)));
+        }
+      }
+    }
+    return nodes.stream();
   }
 
   private interface Check<T> {
     void accept(T value);
+  }
+
+  private interface RungCheck {
+    void accept(Device device, Case testCase, Optional<String> rung);
   }
 
   private static Map<String, DeviceTensor> allocate(Session session, Operation operation) {

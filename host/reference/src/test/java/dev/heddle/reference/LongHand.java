@@ -81,9 +81,14 @@ final class LongHand {
     return sum.doubleValue();
   }
 
-  /** One row of attention over all keys in plain fp32, as a textbook has it. */
-  static float[] plainRow(float[] q, float[][] k, float[][] v, float scale, Precision precision) {
+  /** One row of attention over all keys in plain fp32, as a textbook has it, stored in a type. */
+  static float[] plainRow(
+      float[] q, float[][] k, float[][] v, float scale, Precision precision, DType dtype) {
     boolean reordered = precision == Precision.FP32_REORDERED;
+    // Base 2, its factor in the scale, and the division at the end.
+    boolean fused = precision == Precision.FP32_FUSED;
+    double base = fused ? Math.log(2) : 1;
+    float factorOfBase = (float) (scale / base);
     int keys = k.length;
     float[] p = new float[keys];
     float max = Float.NEGATIVE_INFINITY;
@@ -94,12 +99,12 @@ final class LongHand {
         float factor = reordered ? q[d] * scale : q[d];
         dot = multiplyAdd(precision, factor, k[j][d], dot);
       }
-      p[j] = reordered ? dot : dot * scale;
+      p[j] = reordered ? dot : dot * factorOfBase;
       max = Math.max(max, p[j]);
     }
     float sum = 0;
     for (int j = 0; j < keys; j++) {
-      p[j] = (float) Math.exp(p[j] - max);
+      p[j] = (float) Math.exp((double) (p[j] - max) * base);
     }
     for (int step = 0; step < keys; step++) {
       sum = sum + p[reordered ? keys - 1 - step : step];
@@ -108,10 +113,16 @@ final class LongHand {
     for (int e = 0; e < v[0].length; e++) {
       for (int step = 0; step < keys; step++) {
         int j = reordered ? keys - 1 - step : step;
-        outAndLse[e] = multiplyAdd(precision, p[j] / sum, v[j][e], outAndLse[e]);
+        float weight = fused ? p[j] : p[j] / sum;
+        outAndLse[e] = multiplyAdd(precision, dtype.round(weight), v[j][e], outAndLse[e]);
       }
+      if (fused) {
+        outAndLse[e] /= sum;
+      }
+      outAndLse[e] = dtype.round(outAndLse[e]);
     }
-    outAndLse[v[0].length] = max + (float) Math.log(sum);
+    float lse = max + (float) (Math.log(sum) / base);
+    outAndLse[v[0].length] = fused ? lse * (float) base : lse;
     return outAndLse;
   }
 

@@ -4,8 +4,10 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
+import dev.heddle.core.DType;
 import dev.heddle.core.HostTensor;
 import dev.heddle.core.Shape;
+import java.util.SplittableRandom;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 
@@ -32,8 +34,22 @@ class MeasuresTest {
   }
 
   @Test
+  void ulpsOfA16BitTypeAreItsOwn() {
+    float halfStep = 1 + 1 / 1024f;
+    assertThat(ulps(DType.FP16, 1, halfStep)).hasToString("1:1");
+    assertThat(ulps(DType.FP16, 1, 1 + 1 / 4096f)).as("rounds to 1").hasToString("0:1");
+    assertThat(ulps(DType.BF16, 1, 1 + 1 / 128f)).hasToString("1:1");
+    assertThat(ulps(DType.FP16, -0x1p-24f, 0x1p-24f)).hasToString("2:1");
+    assertThat(ulps(DType.FP16, -0f, 0f)).hasToString("0:1");
+    assertThat(ulps(DType.FP16, 65504, INF)).hasToString("1:1");
+    assertThat(ulps(DType.BF16, -INF, INF)).hasToString("32769-65536:1");
+    assertThat(ulps(DType.FP16, Float.NaN, 1)).hasToString("NaN:1");
+    assertThat(ulps(DType.BF16, Float.NaN, Float.NaN)).hasToString("NaN:1");
+  }
+
+  @Test
   void ulpCountsAddUp() {
-    UlpHistogram ulps = new UlpHistogram();
+    UlpHistogram ulps = new UlpHistogram(DType.FP32);
     for (int distance = 0; distance <= 16; distance++) {
       ulps.add(1, up(1, distance));
     }
@@ -101,22 +117,55 @@ class MeasuresTest {
   void anotherSizeIsRefused() {
     assertThatThrownBy(() -> measure(new double[] {1, 2}, 1, 2, 3))
         .isInstanceOf(IllegalArgumentException.class)
-        .hasMessage("out should be [2], not [3]");
+        .hasMessage("out should be fp32 [2], not fp32 [3]");
   }
 
   /**
    * 1 + 0.3f is 43620762 units of 2^-25, a tie between multiples of 4 that goes to 43620760, and
-   * taking 0.3f off again leaves 2 units less than 1: 2^-24.
+   * taking 0.3f off again leaves 2 units less than 1: 2^-24, which is also half a unit of 1.
    */
   @Test
   void theBoundByHand() {
-    double ofOne = Math.scalb(1.0, -24);
-    assertThat(bound(0, 1)).isEqualTo(2 * ofOne);
-    assertThat(bound(1e-3, 1)).isEqualTo(2e-3 + 2 * ofOne);
+    double ofOne = 0x1p-24;
+    assertThat(bound(0, 1)).isEqualTo(2 * ofOne + 0x1p-24);
+    assertThat(bound(1e-3, 1)).isEqualTo(2e-3 + 2 * ofOne + 0x1p-24);
     // 2^-26 is half a unit of 0.3f and vanishes in the sum; 0 and -inf lose nothing.
-    assertThat(bound(0, Math.scalb(1.0, -26))).isEqualTo(2 * Math.scalb(1.0, -26));
-    assertThat(bound(0, 0, Double.NEGATIVE_INFINITY)).isZero();
-    assertThat(bound(0, Math.scalb(1.0, -26), 1, 0)).isEqualTo(2 * ofOne);
+    assertThat(bound(0, 0x1p-26)).isEqualTo(2 * 0x1p-26 + 0x1p-50);
+    assertThat(bound(0, 0, Double.NEGATIVE_INFINITY)).isEqualTo(Float.MIN_VALUE / 2.0);
+    assertThat(bound(0, 0x1p-26, 1, 0)).isEqualTo(2 * ofOne + 0x1p-24);
+  }
+
+  /** Between 1 and 2 a unit in the last place is 2^-10 in fp16 and 2^-7 in bf16. */
+  @Test
+  void halfAUnitInTheLastPlaceIsThatOfTheType() {
+    double fp32 = bound(1e-3, 0.1, -1.5) - 0x1p-24;
+    assertThat(bound(expected(DType.FP16, 1e-3, 0.1, -1.5)))
+        .isCloseTo(fp32 + 0x1p-11, within(1e-18));
+    assertThat(bound(expected(DType.BF16, 1e-3, 0.1, -1.5)))
+        .isCloseTo(fp32 + 0x1p-8, within(1e-18));
+    assertThat(bound(expected(DType.FP16, 0, 0x1p-20))).isEqualTo(0x1p-25);
+    assertThat(bound(expected(DType.FP16, 0, Double.NEGATIVE_INFINITY))).isEqualTo(0x1p-25);
+  }
+
+  @Test
+  void theExactResultRoundedAlwaysPasses() {
+    SplittableRandom random = new SplittableRandom(3);
+    for (DType dtype : DType.values()) {
+      for (int trial = 0; trial < 100_000; trial++) {
+        float exact = (float) random.nextGaussian() * Math.scalb(1f, random.nextInt(-26, 14));
+        ExpectedTensor one = expected(dtype, 0, exact);
+        HostTensor rounded = HostTensor.zeros(Shape.of(1), dtype).fill(exact);
+        double ratio = new FlashAttentionPolicy().errorRatio(one, ErrorMeasures.of(one, rounded));
+        assertThat(ratio).as("%s as %s", exact, dtype).isLessThanOrEqualTo(1);
+      }
+    }
+  }
+
+  @Test
+  void anotherTypeIsRefused() {
+    assertThatThrownBy(() -> ErrorMeasures.of(expected(DType.BF16, 0, 1), tensor(1)))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessage("out should be bf16 [1], not fp32 [1]");
   }
 
   @Test
@@ -131,7 +180,7 @@ class MeasuresTest {
   }
 
   @Test
-  void noErrorPassesUnderABoundOfZeroAndTheSmallestFails() {
+  void noErrorPassesUnderTheSmallestBoundAndTheSmallestErrorFails() {
     assertThat(passes(expected(0, 0), 0)).isTrue();
     assertThat(passes(expected(0, Double.NEGATIVE_INFINITY), -INF)).isTrue();
     assertThat(passes(expected(0, 0), Float.MIN_VALUE)).isFalse();
@@ -168,12 +217,21 @@ class MeasuresTest {
   }
 
   private static double bound(double samePrecisionError, double... exact) {
-    return FlashAttentionPolicy.bound(expected(samePrecisionError, exact));
+    return bound(expected(samePrecisionError, exact));
+  }
+
+  private static double bound(ExpectedTensor expected) {
+    return FlashAttentionPolicy.bound(expected);
   }
 
   private static ExpectedTensor expected(double samePrecisionError, double... exact) {
+    return expected(DType.FP32, samePrecisionError, exact);
+  }
+
+  private static ExpectedTensor expected(DType dtype, double samePrecisionError, double... exact) {
     int[] rows = IntStream.range(0, exact.length).toArray();
-    return new ExpectedTensor("out", Shape.of(exact.length), 1, rows, exact, samePrecisionError);
+    Shape shape = Shape.of(exact.length);
+    return new ExpectedTensor("out", shape, dtype, 1, rows, exact, samePrecisionError);
   }
 
   private static HostTensor tensor(float... values) {
@@ -181,7 +239,11 @@ class MeasuresTest {
   }
 
   private static UlpHistogram ulps(float expected, float got) {
-    UlpHistogram ulps = new UlpHistogram();
+    return ulps(DType.FP32, expected, got);
+  }
+
+  private static UlpHistogram ulps(DType dtype, float expected, float got) {
+    UlpHistogram ulps = new UlpHistogram(dtype);
     ulps.add(expected, got);
     return ulps;
   }

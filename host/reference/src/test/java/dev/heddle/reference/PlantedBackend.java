@@ -1,5 +1,6 @@
 package dev.heddle.reference;
 
+import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.Backend;
 import dev.heddle.core.DType;
 import dev.heddle.core.Device;
@@ -14,11 +15,13 @@ import dev.heddle.core.Refusal;
 import dev.heddle.core.Session;
 import dev.heddle.core.Shape;
 import dev.heddle.core.Timing;
+import dev.heddle.core.Transfers;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
 
 /**
@@ -48,7 +51,12 @@ public final class PlantedBackend implements Backend {
     /** Runs take 20 ms longer. */
     SLOW,
     /** Correct and quick, but an emulator. */
-    EMULATED
+    EMULATED,
+    /**
+     * Attention's {@code naive} kernel kills the device: its run fails, and in that session all
+     * that follows, closing it too. {@code flash} is sound.
+     */
+    DIES
   }
 
   private final ReferenceBackend oracle = new ReferenceBackend();
@@ -92,7 +100,7 @@ public final class PlantedBackend implements Backend {
 
   @Override
   public List<String> algorithms(Device device, Operation operation) {
-    return List.of("naive");
+    return dies(device, operation) ? List.of("naive", "flash") : List.of("naive");
   }
 
   @Override
@@ -108,16 +116,30 @@ public final class PlantedBackend implements Backend {
         oracle.open(((Probe.Available) oracle.probe()).devices().getFirst()), fault(device));
   }
 
+  private boolean dies(Device device, Operation operation) {
+    return fault(device) == Fault.DIES && operation instanceof AttentionProblem;
+  }
+
   private Fault fault(Device device) {
     return faults.get(device.index());
   }
 
   private record PlantedSession(
-      Session session, Fault fault, Map<Prepared, List<DeviceTensor>> written, AtomicInteger runs)
+      Session session,
+      Fault fault,
+      Map<Prepared, List<DeviceTensor>> written,
+      AtomicInteger runs,
+      AtomicBoolean dead)
       implements Session {
 
     PlantedSession(Session session, Fault fault) {
-      this(session, fault, new HashMap<>(), new AtomicInteger());
+      this(session, fault, new HashMap<>(), new AtomicInteger(), new AtomicBoolean());
+    }
+
+    private void requireAlive(String call) {
+      if (dead.get()) {
+        throw new DeviceException("planted", call, "PLANTED_CONTEXT_LOST");
+      }
     }
 
     @Override
@@ -127,11 +149,13 @@ public final class PlantedBackend implements Backend {
 
     @Override
     public DeviceTensor allocate(Shape shape, DType dtype) {
+      requireAlive("plantedAllocate");
       return session.allocate(shape, dtype);
     }
 
     @Override
     public Prepared prepare(Operation operation, Plan plan, Map<String, DeviceTensor> tensors) {
+      requireAlive("plantedPrepare");
       Prepared prepared = session.prepare(operation, plan, tensors);
       written.put(
           prepared, operation.outputs().stream().map(spec -> tensors.get(spec.name())).toList());
@@ -140,6 +164,11 @@ public final class PlantedBackend implements Backend {
 
     @Override
     public Timing run(List<Prepared> operations) {
+      if (fault == Fault.DIES && operations.stream().anyMatch(PlantedSession::kills)) {
+        dead.set(true);
+        throw new DeviceException("planted", "plantedLaunch", "PLANTED_ILLEGAL_ADDRESS");
+      }
+      requireAlive("plantedLaunch");
       if (fault == Fault.THROWS) {
         throw new DeviceException("planted", "plantedLaunch", "PLANTED_FAULT");
       }
@@ -160,18 +189,24 @@ public final class PlantedBackend implements Backend {
       Timing timing = session.run(operations);
       for (Prepared operation : operations) {
         for (DeviceTensor tensor : written.getOrDefault(operation, List.of())) {
-          HostTensor values = tensor.read();
           if (fault == Fault.WRONG_VALUE) {
+            HostTensor values = tensor.read();
             values.set(0, values.get(0) * 1.001f + 1e-3f);
             tensor.write(values);
           } else if (fault == Fault.NAN
               || (fault == Fault.WRONG_WHEN_WARM && runs.incrementAndGet() > 4)) {
+            HostTensor values = tensor.read();
             values.set(values.size() - 1, Float.NaN);
             tensor.write(values);
           }
         }
       }
       return timing;
+    }
+
+    @Override
+    public Transfers transfers() {
+      return session.transfers();
     }
 
     @Override
@@ -182,6 +217,12 @@ public final class PlantedBackend implements Backend {
     @Override
     public void close() {
       session.close();
+      requireAlive("plantedClose");
+    }
+
+    private static boolean kills(Prepared prepared) {
+      return prepared.operation() instanceof AttentionProblem
+          && prepared.provenance().plan().algorithm().equals("naive");
     }
   }
 }

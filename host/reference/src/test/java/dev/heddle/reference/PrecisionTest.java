@@ -60,14 +60,21 @@ class PrecisionTest {
   /** Factors on q, k and v; the small ones make products, sums and results subnormal. */
   @ParameterizedTest
   @CsvSource({
-    "1, 1, 1",
-    "1e-20, 1e-20, 1",
-    "1, 1, 1e-40",
-    "1e-22, 1e-19, 1e-38",
-    "30, 30, 1e30",
+    "FP32, 1, 1, 1",
+    "FP32, 1e-20, 1e-20, 1",
+    "FP32, 1, 1, 1e-40",
+    "FP32, 1e-22, 1e-19, 1e-38",
+    "FP32, 30, 30, 1e30",
+    "FP16, 1, 1, 1",
+    "FP16, 1e-6, 1e-3, 1e-6",
+    "FP16, 300, 300, 1e4",
+    "BF16, 1, 1, 1",
+    "BF16, 1e-22, 1e-19, 1e-38",
+    "BF16, 30, 30, 1e30",
   })
-  void attentionIsPlainFloatArithmetic(float q, float k, float v) {
-    AttentionProblem problem = AttentionProblem.of(new AttentionShape(1, 1, 1, 4, 19, 12, 5));
+  void attentionIsPlainFloatArithmetic(DType dtype, float q, float k, float v) {
+    AttentionProblem problem =
+        AttentionProblem.of(new AttentionShape(1, 1, 1, 4, 19, 12, 5)).withDtype(dtype);
     Map<String, HostTensor> inputs = ContractCases.gaussian(problem.inputs());
     scale(inputs.get("q"), q);
     scale(inputs.get("k"), k);
@@ -81,7 +88,8 @@ class PrecisionTest {
                 rows(inputs.get("k")),
                 rows(inputs.get("v")),
                 problem.softmaxScale(),
-                precision);
+                precision,
+                dtype);
         for (int e = 0; e < 5; e++) {
           assertSameBits(got.get("out")[i * 5 + e], expected[e]);
         }
@@ -134,7 +142,8 @@ class PrecisionTest {
     Shape shape = tensor.shape();
     int length = shape.rowLength();
     float[][] rows = new float[tensor.size() / length][];
-    Arrays.setAll(rows, r -> Arrays.copyOfRange(tensor.floats(), r * length, (r + 1) * length));
+    float[] values = tensor.rounded(DType.FP32).floats();
+    Arrays.setAll(rows, r -> Arrays.copyOfRange(values, r * length, (r + 1) * length));
     return rows;
   }
 

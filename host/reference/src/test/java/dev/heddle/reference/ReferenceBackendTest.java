@@ -1,10 +1,18 @@
 package dev.heddle.reference;
 
 import dev.heddle.core.Backend;
+import dev.heddle.core.DType;
+import dev.heddle.core.Operation;
+import java.util.Set;
 
 class ReferenceBackendTest extends BackendContract {
   @Override
   protected Backend backend() {
     return new ReferenceBackend();
+  }
+
+  @Override
+  protected Set<DType> dtypes(Operation operation, String algorithm) {
+    return Set.of(DType.values());
   }
 }

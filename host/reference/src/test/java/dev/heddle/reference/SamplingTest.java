@@ -113,7 +113,7 @@ class SamplingTest {
     assertThat(
             Expectation.of(Chain.of(linear), ContractCases.gaussian(linear.inputs()), 0).sampled())
         .isFalse();
-    ContractCases.Case layer = ContractCases.layer();
+    ContractCases.Case layer = ContractCases.layer(DType.FP32);
     assertThat(Expectation.of(layer.chain(), layer.inputs(), 0).sampled()).isFalse();
   }
 

@@ -9,6 +9,7 @@ import dev.heddle.core.AttentionShape;
 import dev.heddle.core.BandMask;
 import dev.heddle.core.BandMask.Alignment;
 import dev.heddle.core.Chain;
+import dev.heddle.core.DType;
 import dev.heddle.core.HostSession;
 import dev.heddle.core.HostTensor;
 import dev.heddle.core.Operation;
@@ -18,6 +19,7 @@ import dev.heddle.core.Probe;
 import dev.heddle.core.Provenance;
 import dev.heddle.core.Session;
 import java.util.Arrays;
+import java.util.EnumMap;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -27,13 +29,17 @@ import java.util.stream.Stream;
 import org.junit.jupiter.api.DynamicTest;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestFactory;
+import org.junit.jupiter.params.ParameterizedClass;
+import org.junit.jupiter.params.provider.EnumSource;
 
-/** Faults planted in a correct result: each must change it, and each must fail. */
+/** Faults planted in a correct result of each type: each must change it, and each must fail. */
+@ParameterizedClass
+@EnumSource
 class VerifierTest {
   private static final Verifier VERIFIER = new Verifier(new FlashAttentionPolicy());
 
   /** Causal from the bottom right with fewer keys than queries: the first 4 rows see nothing. */
-  private static final AttentionProblem PROBLEM =
+  private static final AttentionProblem FP32 =
       AttentionProblem.of(new AttentionShape(2, 4, 2, 45, 41, 16, 12))
           .withMask(BandMask.causal(Alignment.BOTTOM_RIGHT));
 
@@ -41,12 +47,27 @@ class VerifierTest {
   private static final int ROWS = 2 * 4 * 45;
   private static final int FULL_ROW = 44;
   private static final int EMPTY_ROW = 45 + 1;
-  private static final Map<String, HostTensor> INPUTS = ContractCases.gaussian(PROBLEM.inputs());
-  private static final Expectation EXPECTATION = Expectation.of(Chain.of(PROBLEM), INPUTS);
+
+  private static final Map<DType, Expectation> EXPECTATIONS = new EnumMap<>(DType.class);
+
+  private final AttentionProblem problem;
+  private final Map<String, HostTensor> inputs;
+  private final Expectation expectation;
+
+  /** An error of out that is too large: beyond the bound, below what a reader would see. */
+  private final float off;
+
+  VerifierTest(DType dtype) {
+    problem = FP32.withDtype(dtype);
+    inputs = ContractCases.gaussian(problem.inputs());
+    expectation =
+        EXPECTATIONS.computeIfAbsent(dtype, d -> Expectation.of(Chain.of(problem), inputs));
+    off = dtype == DType.FP32 ? 1e-4f : dtype == DType.FP16 ? 8e-3f : 6e-2f;
+  }
 
   @Test
   void theCorrectResultPasses() {
-    assertThat(EXPECTATION.sampled()).isFalse();
+    assertThat(expectation.sampled()).isFalse();
     assertThat(judge(correct())).isInstanceOf(Verdict.Pass.class);
     assertThat(correct().get("lse").get(EMPTY_ROW)).isEqualTo(Float.NEGATIVE_INFINITY);
     assertThat(correct().get("lse").get(FULL_ROW)).isFinite();
@@ -55,9 +76,9 @@ class VerifierTest {
   @TestFactory
   Stream<DynamicTest> faultsInTheResult() {
     Map<String, Consumer<Map<String, HostTensor>>> faults = new LinkedHashMap<>();
-    faults.put("one element off", r -> add(r.get("out"), 1000, 1e-4f));
-    faults.put("the first element off", r -> add(r.get("out"), 4 * HEAD_DIM_V, 1e-4f));
-    faults.put("the last element off", r -> add(r.get("out"), ROWS * HEAD_DIM_V - 1, -1e-4f));
+    faults.put("one element off", r -> add(r.get("out"), 1000, off));
+    faults.put("the first element off", r -> add(r.get("out"), 4 * HEAD_DIM_V, off));
+    faults.put("the last element off", r -> add(r.get("out"), ROWS * HEAD_DIM_V - 1, -off));
     faults.put("one lse off", r -> add(r.get("lse"), FULL_ROW, 1e-4f));
     faults.put("NaN", r -> r.get("out").set(777, Float.NaN));
     faults.put("infinity", r -> r.get("out").set(777, Float.POSITIVE_INFINITY));
@@ -69,22 +90,57 @@ class VerifierTest {
     faults.put(
         "lse of an empty row +inf", r -> r.get("lse").set(EMPTY_ROW, Float.POSITIVE_INFINITY));
     faults.put("lse of a full row -inf", r -> r.get("lse").set(FULL_ROW, Float.NEGATIVE_INFINITY));
-    faults.put("a zeroed row", r -> Arrays.fill(r.get("out").floats(), 528, 540, 0));
+    faults.put("a zeroed row", r -> zero(r.get("out"), 44));
     faults.put("two rows swapped", r -> swapRows(r.get("out"), 43, 44));
     faults.put("all zero", r -> r.get("out").fill(0));
     faults.put("lse in base 2", r -> scale(r.get("lse"), (float) (1 / Math.log(2))));
-    faults.put("scale off by 1%", r -> r.putAll(plain(PROBLEM.withScale(0.2525f), INPUTS)));
-    faults.put("scale forgotten", r -> r.putAll(plain(PROBLEM.withScale(1), INPUTS)));
+    faults.put("scale off by 1%", r -> r.putAll(plain(problem.withScale(0.2525f), inputs)));
+    // In bf16, 1% of the scale is less than rounding costs out; lse tells it.
+    faults.put(
+        "scale off by 4%, out alone",
+        r -> r.put("out", plain(problem.withScale(0.26f), inputs).get("out")));
+    faults.put("scale forgotten", r -> r.putAll(plain(problem.withScale(1), inputs)));
     faults.put("one key too many", r -> r.putAll(masked(BandMask.UNBOUNDED, 1)));
     faults.put("one key too few", r -> r.putAll(masked(39, 0)));
-    faults.put("mask forgotten", r -> r.putAll(plain(PROBLEM.withMask(BandMask.NONE), INPUTS)));
+    faults.put("mask forgotten", r -> r.putAll(plain(problem.withMask(BandMask.NONE), inputs)));
     faults.put(
         "wrong corner",
-        r -> r.putAll(plain(PROBLEM.withMask(BandMask.causal(Alignment.TOP_LEFT)), INPUTS)));
-    faults.put("heads grouped wrongly", r -> r.putAll(plain(PROBLEM, keyValueHeadsSwapped())));
+        r -> r.putAll(plain(problem.withMask(BandMask.causal(Alignment.TOP_LEFT)), inputs)));
+    faults.put("heads grouped wrongly", r -> r.putAll(plain(problem, keyValueHeadsSwapped())));
     faults.put("no rescale by alpha", r -> r.put("out", online(false)));
     return faults.entrySet().stream()
         .map(fault -> dynamicTest(fault.getKey(), () -> assertCaught(fault.getValue())));
+  }
+
+  @TestFactory
+  Stream<DynamicTest> plainArithmeticOfTheTypePasses() {
+    return Stream.of(Precision.FP32, Precision.FP32_REORDERED, Precision.FP32_FUSED)
+        .map(precision ->
+            dynamicTest(
+                precision.name(),
+                () -> {
+                  ScalarOperations plain = new ScalarOperations(precision);
+                  assertThat(judge(rounded(problem, plain, inputs)))
+                      .isInstanceOf(Verdict.Pass.class);
+                }));
+  }
+
+  /** What the largest error can't tell is at least shown. */
+  @Test
+  void aUnitInTheLastPlaceEverywherePassesButShowsInTheHistogram() {
+    Map<String, HostTensor> result = correct();
+    HostTensor out = result.get("out");
+    for (int i = 0; i < out.size(); i++) {
+      out.set(i, out.get(i) + (float) out.dtype().ulp(out.get(i)));
+    }
+    assertThat(judge(result))
+        .isInstanceOfSatisfying(
+            Verdict.Pass.class,
+            pass -> {
+              UlpHistogram ulps = pass.tensors().getFirst().measures().ulps();
+              assertThat(ulps.exact()).isZero();
+              assertThat(ulps.within(1)).isEqualTo(out.size());
+            });
   }
 
   @Test
@@ -108,7 +164,7 @@ class VerifierTest {
 
   @Test
   void whatStaysWithinTheBoundPasses() {
-    ExpectedTensor out = EXPECTATION.tensors().getFirst();
+    ExpectedTensor out = expectation.tensors().getFirst();
     double bound = FlashAttentionPolicy.bound(out);
     HostTensor original = correct().get("out");
     Map<String, HostTensor> result = correct();
@@ -141,7 +197,7 @@ class VerifierTest {
 
   @Test
   void aBrokenGuardFailsWhateverTheValues() {
-    assertThat(VERIFIER.judge(EXPECTATION, correct(), List.of("lse")))
+    assertThat(VERIFIER.judge(expectation, correct(), List.of("lse")))
         .isInstanceOfSatisfying(
             Verdict.Fail.class,
             fail -> assertThat(fail.message()).isEqualTo("wrote outside 'lse'"));
@@ -203,81 +259,84 @@ class VerifierTest {
         };
     try (Session session = session(once);
         PreparedChain chain = prepare(session)) {
-      assertThat(VERIFIER.verify(chain, EXPECTATION)).isInstanceOf(Verdict.Pass.class);
-      assertThat(VERIFIER.verify(chain, EXPECTATION)).isInstanceOf(Verdict.Fail.class);
+      assertThat(VERIFIER.verify(chain, expectation)).isInstanceOf(Verdict.Pass.class);
+      assertThat(VERIFIER.verify(chain, expectation)).isInstanceOf(Verdict.Fail.class);
     }
   }
 
-  private static void assertCaught(Consumer<Map<String, HostTensor>> fault) {
+  private void assertCaught(Consumer<Map<String, HostTensor>> fault) {
     Map<String, HostTensor> result = correct();
     fault.accept(result);
     boolean changed = false;
     for (Map.Entry<String, HostTensor> original : correct().entrySet()) {
       changed |=
-          !Arrays.equals(original.getValue().floats(), result.get(original.getKey()).floats());
+          !Arrays.equals(
+              original.getValue().toDoubles(), result.get(original.getKey()).toDoubles());
     }
     assertThat(changed).as("the fault changed the result").isTrue();
     assertThat(judge(result)).isInstanceOf(Verdict.Fail.class);
   }
 
-  private static Verdict judge(Map<String, HostTensor> result) {
-    return VERIFIER.judge(EXPECTATION, result, List.of());
+  private Verdict judge(Map<String, HostTensor> result) {
+    return VERIFIER.judge(expectation, result, List.of());
   }
 
   /** The oracle's answer, rounded. */
-  private static Map<String, HostTensor> correct() {
-    return rounded(PROBLEM, new ScalarOperations(Precision.FP64), INPUTS);
+  private Map<String, HostTensor> correct() {
+    return rounded(problem, new ScalarOperations(Precision.FP64), inputs);
   }
 
   /** What a backend that takes the problem for another one would return. */
-  private static Map<String, HostTensor> plain(
-      AttentionProblem problem, Map<String, HostTensor> inputs) {
+  private Map<String, HostTensor> plain(AttentionProblem problem, Map<String, HostTensor> inputs) {
     return rounded(problem, new ScalarOperations(Precision.FP32), inputs);
   }
 
-  private static Map<String, HostTensor> masked(int left, int right) {
-    return plain(PROBLEM.withMask(new BandMask(left, right, Alignment.BOTTOM_RIGHT)), INPUTS);
+  private Map<String, HostTensor> masked(int left, int right) {
+    return plain(problem.withMask(new BandMask(left, right, Alignment.BOTTOM_RIGHT)), inputs);
   }
 
-  private static Map<String, HostTensor> rounded(
+  private Map<String, HostTensor> rounded(
       AttentionProblem problem, ScalarOperations operations, Map<String, HostTensor> inputs) {
     Map<String, double[]> wide = new HashMap<>();
     inputs.forEach((name, tensor) -> wide.put(name, tensor.toDoubles()));
     Map<String, HostTensor> result = new HashMap<>();
     Map<String, double[]> values = operations.evaluate(problem, wide);
-    for (ExpectedTensor expected : EXPECTATION.tensors()) {
+    for (ExpectedTensor expected : expectation.tensors()) {
       double[] exact = values.get(expected.name());
-      float[] narrow = new float[exact.length];
+      HostTensor narrow = HostTensor.zeros(expected.shape(), expected.dtype());
       for (int i = 0; i < exact.length; i++) {
-        narrow[i] = (float) exact[i];
+        narrow.set(i, (float) exact[i]);
       }
-      result.put(expected.name(), HostTensor.of(expected.shape(), narrow));
+      result.put(expected.name(), narrow);
     }
     return result;
   }
 
-  private static Map<String, HostTensor> keyValueHeadsSwapped() {
-    Map<String, HostTensor> inputs = new HashMap<>(INPUTS);
+  private Map<String, HostTensor> keyValueHeadsSwapped() {
+    Map<String, HostTensor> swapped = new HashMap<>(inputs);
     for (String name : List.of("k", "v")) {
-      HostTensor given = INPUTS.get(name);
+      HostTensor given = inputs.get(name);
       int head = 41 * given.shape().rowLength();
-      float[] swapped = new float[given.size()];
-      for (int i = 0; i < swapped.length; i++) {
+      HostTensor exchanged = HostTensor.zeros(given.shape(), given.dtype());
+      for (int i = 0; i < exchanged.size(); i++) {
         int other = i / head % 2 == 0 ? i + head : i - head;
-        swapped[i] = given.get(other);
+        exchanged.set(i, given.get(other));
       }
-      inputs.put(name, HostTensor.of(given.shape(), swapped));
+      swapped.put(name, exchanged);
     }
-    return inputs;
+    return swapped;
   }
 
-  /** Online softmax in fp32, one key after another, with or without rescaling what was summed. */
-  private static HostTensor online(boolean rescale) {
-    AttentionShape shape = PROBLEM.shape();
-    HostTensor out = HostTensor.zeros(shape.out(), PROBLEM.dtype());
-    float[] q = INPUTS.get("q").floats();
-    float[] k = INPUTS.get("k").floats();
-    float[] v = INPUTS.get("v").floats();
+  /**
+   * Online softmax in fp32, one key after another, weights in the operands' type, with or without
+   * rescaling what was summed.
+   */
+  private HostTensor online(boolean rescale) {
+    AttentionShape shape = problem.shape();
+    HostTensor out = HostTensor.zeros(shape.out(), problem.dtype());
+    HostTensor q = inputs.get("q");
+    HostTensor k = inputs.get("k");
+    HostTensor v = inputs.get("v");
     for (int row = 0; row < ROWS; row++) {
       int i = row % 45;
       int head = row / 45;
@@ -286,20 +345,21 @@ class VerifierTest {
       float sum = 0;
       float[] acc = new float[HEAD_DIM_V];
       for (int j = 0; j < 41; j++) {
-        if (!LongHand.visible(PROBLEM.mask(), shape, i, j)) {
+        if (!LongHand.visible(problem.mask(), shape, i, j)) {
           continue;
         }
         float s = 0;
         for (int d = 0; d < 16; d++) {
-          s += q[row * 16 + d] * k[(kv * 41 + j) * 16 + d];
+          s += q.get(row * 16 + d) * k.get((kv * 41 + j) * 16 + d);
         }
-        s *= PROBLEM.softmaxScale();
+        s *= problem.softmaxScale();
         float newMax = Math.max(max, s);
         float alpha = rescale ? (float) Math.exp(max - newMax) : 1;
         float p = (float) Math.exp(s - newMax);
         sum = alpha * sum + p;
         for (int e = 0; e < HEAD_DIM_V; e++) {
-          acc[e] = alpha * acc[e] + p * v[(kv * 41 + j) * HEAD_DIM_V + e];
+          float value = v.get((kv * 41 + j) * HEAD_DIM_V + e);
+          acc[e] = alpha * acc[e] + problem.dtype().round(p) * value;
         }
         max = newMax;
       }
@@ -320,6 +380,12 @@ class VerifierTest {
     }
   }
 
+  private static void zero(HostTensor tensor, int row) {
+    for (int e = 0; e < HEAD_DIM_V; e++) {
+      tensor.set(row * HEAD_DIM_V + e, 0);
+    }
+  }
+
   private static void swapRows(HostTensor tensor, int a, int b) {
     for (int e = 0; e < HEAD_DIM_V; e++) {
       float kept = tensor.get(a * HEAD_DIM_V + e);
@@ -328,31 +394,32 @@ class VerifierTest {
     }
   }
 
-  private static Verdict verified(Consumer<Map<String, HostSession.Span>> kernel) {
+  private Verdict verified(Consumer<Map<String, HostSession.Span>> kernel) {
     try (Session session = session(kernel);
         PreparedChain chain = prepare(session)) {
-      return VERIFIER.verify(chain, EXPECTATION);
+      return VERIFIER.verify(chain, expectation);
     }
   }
 
-  private static PreparedChain prepare(Session session) {
-    return PreparedChain.prepare(session, Chain.of(PROBLEM), operation -> Plan.of("naive"), INPUTS);
+  private PreparedChain prepare(Session session) {
+    return PreparedChain.prepare(session, Chain.of(problem), operation -> Plan.of("naive"), inputs);
   }
 
   /** Writes the correct lse, and as many elements of the correct out. */
-  private static void write(Map<String, HostSession.Span> tensors, int elements) {
+  private void write(Map<String, HostSession.Span> tensors, int elements) {
     Map<String, HostTensor> correct = correct();
     HostSession.Span out = tensors.get("out");
     HostSession.Span lse = tensors.get("lse");
-    System.arraycopy(correct.get("out").floats(), 0, out.array(), out.offset(), elements);
+    float[] values = correct.get("out").rounded(DType.FP32).floats();
+    System.arraycopy(values, 0, out.array(), out.offset(), elements);
     System.arraycopy(correct.get("lse").floats(), 0, lse.array(), lse.offset(), ROWS);
   }
 
   /** A session whose only kernel is the one given. */
-  private static Session session(Consumer<Map<String, HostSession.Span>> kernel) {
+  private Session session(Consumer<Map<String, HostSession.Span>> kernel) {
     ReferenceBackend backend = new ReferenceBackend();
     Probe.Available available = (Probe.Available) backend.probe();
-    return new HostSession(backend, available.devices().getFirst()) {
+    return new HostSession(backend, available.devices().getFirst(), ReferenceBackend.DTYPES) {
       @Override
       protected Kernel compile(Operation operation, Plan plan, Map<String, Span> tensors) {
         return new Kernel() {

@@ -7,8 +7,10 @@ import dev.heddle.core.AttentionShape;
 import dev.heddle.core.AttentionStage;
 import dev.heddle.core.BandMask;
 import dev.heddle.core.BandMask.Alignment;
+import dev.heddle.core.DType;
 import dev.heddle.core.HostTensor;
 import dev.heddle.core.Operation;
+import dev.heddle.reference.BackendContract.Extent;
 import dev.heddle.reference.ContractCases.Case;
 import java.util.ArrayList;
 import java.util.HashMap;
@@ -29,7 +31,13 @@ record WildKey(AttentionProblem problem, String tensor, float poison, Case poiso
       List.of(
           new AttentionShape(1, 2, 2, 64, 64, 24, 24),
           new AttentionShape(1, 4, 2, 70, 131, 16, 72),
+          new AttentionShape(1, 4, 2, 70, 131, 64, 64),
           new AttentionShape(1, 4, 2, 3, 70, 40, 20));
+  private static final List<AttentionShape> SMALL_SHAPES =
+      List.of(
+          new AttentionShape(1, 2, 2, 33, 33, 24, 24),
+          new AttentionShape(1, 4, 2, 37, 71, 64, 64),
+          new AttentionShape(1, 2, 2, 3, 70, 32, 32));
   private static final List<BandMask> MASKS =
       List.of(
           BandMask.NONE,
@@ -37,11 +45,11 @@ record WildKey(AttentionProblem problem, String tensor, float poison, Case poiso
           new BandMask(5, 1, Alignment.BOTTOM_RIGHT));
 
   /** Whole attention and the sum of the values alone, over keys and values, NaN and infinity. */
-  static List<WildKey> all() {
+  static List<WildKey> all(DType dtype, Extent extent) {
     List<WildKey> all = new ArrayList<>();
-    for (AttentionShape shape : SHAPES) {
+    for (AttentionShape shape : extent == Extent.SMALL ? SMALL_SHAPES : SHAPES) {
       for (BandMask mask : MASKS) {
-        AttentionProblem problem = AttentionProblem.of(shape).withMask(mask);
+        AttentionProblem problem = AttentionProblem.of(shape).withMask(mask).withDtype(dtype);
         for (float poison : new float[] {Float.NaN, Float.POSITIVE_INFINITY}) {
           all.add(of(problem, problem, "k", poison));
           all.add(of(problem, problem, "v", poison));

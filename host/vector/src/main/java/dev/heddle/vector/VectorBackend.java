@@ -4,6 +4,7 @@ import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionShape;
 import dev.heddle.core.AttentionStage;
 import dev.heddle.core.Backend;
+import dev.heddle.core.DType;
 import dev.heddle.core.Device;
 import dev.heddle.core.HeadsTranspose;
 import dev.heddle.core.HostSession;
@@ -17,6 +18,7 @@ import dev.heddle.core.Session;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalDouble;
+import java.util.Set;
 
 /**
  * The Java Vector API on all cores: one device, the host's processor.
@@ -85,6 +87,7 @@ public final class VectorBackend implements Backend {
             device,
             operation,
             plan,
+            Set.of(DType.FP32),
             algorithms(device, operation),
             scratchBytes(operation, plan, cores));
     return common.or(() -> tooLong(operation, plan));

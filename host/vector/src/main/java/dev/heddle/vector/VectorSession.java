@@ -118,10 +118,9 @@ final class VectorSession extends HostSession {
         .toList();
   }
 
-  /** Closes what was handed out, then ends the threads. */
+  /** Ends the threads. */
   @Override
-  public void close() {
-    super.close();
+  protected void release() {
     workers.close();
   }
 }

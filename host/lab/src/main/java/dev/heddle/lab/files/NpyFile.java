@@ -9,11 +9,13 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.HexFormat;
+import java.util.Map;
 
 /**
- * NumPy's {@code .npy}: one array after a short text header. Little-endian float32 in C order is
- * read and written; every other layout is refused by name. Format versions 1.0 to 3.0 are read, 1.0
- * is written, byte for byte as {@code numpy.save} would.
+ * NumPy's {@code .npy}: one array after a short text header. Little-endian float32 and float16 in C
+ * order are read and written; every other layout is refused by name, bf16 too, which NumPy does not
+ * have. Format versions 1.0 to 3.0 are read, 1.0 is written, byte for byte as {@code numpy.save}
+ * would.
  *
  * <p>Source: NumPy, {@code numpy.lib.format}, "Format Specification".
  */
@@ -22,8 +24,8 @@ public final class NpyFile {
   private static final int VERSION_BYTES = 2;
   private static final int ALIGNMENT = 64;
   private static final int LONGEST_HEADER = 1 << 16;
-  private static final String FLOAT32 = "<f4";
-  private static final String NEEDED = "little-endian float32 ('<f4') is needed";
+  private static final Map<String, DType> TYPES = Map.of("<f4", DType.FP32, "<f2", DType.FP16);
+  private static final String NEEDED = "little-endian float32 ('<f4') or float16 ('<f2') is needed";
 
   private NpyFile() {}
 
@@ -47,7 +49,8 @@ public final class NpyFile {
       int prefix = prefixBytes(input);
       int length = headerLength(input, prefix);
       NpyHeader header = header(input, prefix, length);
-      if (!header.descr().equals(FLOAT32)) {
+      DType dtype = TYPES.get(header.descr());
+      if (dtype == null) {
         throw input.failure(
             "dtype '"
                 + TensorFileException.quote(header.descr())
@@ -63,7 +66,7 @@ public final class NpyFile {
       Shape shape = input.shape("array", header.shape(), rank);
       long position = prefix + (long) length;
       long present = input.size() - position;
-      long needed = shape.elements() * Float.BYTES;
+      long needed = shape.elements() * dtype.bytes();
       if (present < needed) {
         throw input.failure(
             "is truncated: shape "
@@ -84,14 +87,14 @@ public final class NpyFile {
                 + shape
                 + " needs");
       }
-      return input.tensor("array", shape, DType.FP32, position);
+      return input.tensor("array", shape, dtype, position);
     }
   }
 
   /**
-   * Writes an fp32 tensor; the file appears whole or not at all.
+   * Writes an fp32 or fp16 tensor; the file appears whole or not at all.
    *
-   * @throws IllegalArgumentException when the tensor is not fp32
+   * @throws IllegalArgumentException when the tensor is of another type
    * @throws TensorFileException when the file can't be written
    */
   public static void write(Path file, HostTensor tensor) {
@@ -102,17 +105,21 @@ public final class NpyFile {
   }
 
   /**
-   * Writes an fp32 tensor as one file of a group.
+   * Writes an fp32 or fp16 tensor as one file of a group.
    *
-   * @throws IllegalArgumentException when the tensor is not fp32
+   * @throws IllegalArgumentException when the tensor is of another type
    * @throws TensorFileException when the file can't be written
    */
   public static void write(AtomicFileGroup files, Path file, HostTensor tensor) {
-    if (tensor.dtype() != DType.FP32) {
-      throw new IllegalArgumentException(
-          "only fp32 is written to .npy, not " + tensor.dtype().label());
-    }
-    byte[] header = NpyHeader.format(tensor.shape()).getBytes(StandardCharsets.US_ASCII);
+    String descr =
+        TYPES.entrySet().stream()
+            .filter(type -> type.getValue() == tensor.dtype())
+            .map(Map.Entry::getKey)
+            .findFirst()
+            .orElseThrow(() ->
+                new IllegalArgumentException(
+                    ".npy has no " + tensor.dtype().label() + "; .safetensors has"));
+    byte[] header = NpyHeader.format(descr, tensor.shape()).getBytes(StandardCharsets.US_ASCII);
     int prefix = MAGIC.length + VERSION_BYTES + Short.BYTES;
     // At least one byte: the header ends with a line feed, at a multiple of the alignment.
     int padding = ALIGNMENT - (prefix + header.length + 1) % ALIGNMENT + 1;

@@ -32,12 +32,14 @@ record NpyHeader(String descr, boolean fortranOrder, List<BigInteger> shape) {
     return new Parser(text).dictionary();
   }
 
-  /** The dictionary of a C-order fp32 array, as NumPy writes it, without the padding after it. */
-  static String format(Shape shape) {
+  /** The dictionary of a C-order array, as NumPy writes it, without the padding after it. */
+  static String format(String descr, Shape shape) {
     String dims = shape.dims().stream().map(String::valueOf).collect(Collectors.joining(", "));
     String tuple = shape.rank() == 1 ? "(" + dims + ",)" : "(" + dims + ")";
     int growth = GROWTH_DIGITS - Integer.toString(shape.dim(0)).length();
-    return "{'descr': '<f4', 'fortran_order': False, 'shape': "
+    return "{'descr': '"
+        + descr
+        + "', 'fortran_order': False, 'shape': "
         + tuple
         + ", }"
         + " ".repeat(growth);

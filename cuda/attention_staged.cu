@@ -1,0 +1,283 @@
+// attention_staged: attention forward in three kernels, the products tiled through shared memory.
+//
+// Computes, for each batch b, query head h (reading key-value head h / (H_Q / H_KV)) and query i:
+//   attention_scores_staged    scores[i][j] = sum_d q[i][d] k[j][d]          raw: no scale, no mask
+//   attention_softmax_staged   s_j = softmax_scale * scores[i][j] for the visible keys,
+//                              m = max_j s_j,  l = sum_j exp(s_j - m),  lse[i] = m + ln(l),
+//                              probabilities[i][j] = exp(s_j - m) / l, and 0 where j is hidden
+//   attention_values_staged    out[i][:] = sum_j probabilities[i][j] v[j][:]  over the visible keys
+//   No visible key: probabilities = 0, out = 0, lse = -inf.
+//
+// Shapes (row-major): q [B, H_Q, SEQLEN_Q, HEAD_DIM]   k [B, H_KV, SEQLEN_K, HEAD_DIM]
+//   v [B, H_KV, SEQLEN_K, HEAD_DIM_V]   scores, probabilities [B, H_Q, SEQLEN_Q, SEQLEN_K]
+//   out [B, H_Q, SEQLEN_Q, HEAD_DIM_V]   lse [B, H_Q, SEQLEN_Q]
+//
+//   scores                     softmax                        values
+//            BLOCK_N keys       SEQLEN_K                               BLOCK_N columns
+//           +-------+          +--------------------+                 +-------+
+//   BLOCK_K |  k^T  |          |t0 t1 .. t0 t1 .. ..| one row per     |   v   | BLOCK_K keys
+//           +-------+          +--------------------+ block,          +-------+
+//   +-----+ +-------+                                 SOFTMAX_    +-----+ +-------+
+//   |  q  | |scores | BLOCK_M                         THREADS     |  p  | |  out  | BLOCK_M
+//   +-----+ +-------+                                 at a time   +-----+ +-------+
+//
+// Tiles come in two pairs: one is multiplied while the other arrives.
+//
+// Launch:
+//   scores   block (THREADS_N, THREADS_M, 1), grid (ceil(SEQLEN_K / BLOCK_N),
+//            ceil(SEQLEN_Q / BLOCK_M), B * H_Q)
+//   softmax  block (SOFTMAX_THREADS, 1), grid (SEQLEN_Q, B * H_Q)
+//   values   block (THREADS_N, THREADS_M, 1), grid (ceil(HEAD_DIM_V / BLOCK_N),
+//            ceil(SEQLEN_Q / BLOCK_M), B * H_Q)
+// FLOPs: 2 HEAD_DIM per pair (hidden ones too) + 2 HEAD_DIM_V per visible pair.
+// Bytes: q SEQLEN_K / BLOCK_N times, k and v SEQLEN_Q / BLOCK_M times; the scores are
+//   written raw, read three times (maximum, sum, weights), written as probabilities, and read
+//   HEAD_DIM_V / BLOCK_N times, rounded up.
+// Shared memory: 8 (BLOCK_M + BLOCK_N) (BLOCK_K + 4) bytes in scores, 4 SOFTMAX_THREADS in softmax,
+//   8 (BLOCK_M (BLOCK_K + 4) + BLOCK_K BLOCK_N) in values.
+// Registers: BLOCK_M / THREADS_M (BLOCK_N / THREADS_N + 4) and as many again for operands and addresses.
+// Numerics: fp32, fused multiply-adds; row sums by a tree.
+// Limits: fp32 storage; tensors start at multiples of 16 bytes; B H_Q and the blocks along SEQLEN_Q at
+//   most 65535; 4 B H_Q SEQLEN_Q SEQLEN_K bytes of scores within one allocation.
+// Source: Vaswani et al., "Attention Is All You Need", 2017, equation 1.
+
+#include "attention_args.h"
+
+#ifndef BLOCK_M
+#define BLOCK_M 64  // {16,32,64,128} query rows per block
+#endif
+#ifndef BLOCK_N
+#define BLOCK_N 64  // {32,64,128} columns of a product per block: keys, or values' columns
+#endif
+#ifndef BLOCK_K
+#define BLOCK_K 16  // {8,16,32} depth of a pair of tiles
+#endif
+#ifndef THREADS_M
+#define THREADS_M 16  // {8,16} threads along the rows
+#endif
+#ifndef THREADS_N
+#define THREADS_N 16  // {8,16} threads along the columns
+#endif
+#ifndef SOFTMAX_THREADS
+#define SOFTMAX_THREADS 64  // {16,32,64,128,256} threads per row of the softmax
+#endif
+
+#if BLOCK_M % THREADS_M != 0
+#error "BLOCK_M must be a multiple of THREADS_M"
+#endif
+#if BLOCK_N % (4 * THREADS_N) != 0
+#error "BLOCK_N must be a multiple of 4 THREADS_N"
+#endif
+#if BLOCK_K * (BLOCK_M + BLOCK_N) > 4096
+#error "BLOCK_K (BLOCK_M + BLOCK_N) must be at most 4096: two pairs of tiles in shared memory"
+#endif
+
+#include "local_tiles.h"
+
+#define ROWS_EACH (BLOCK_M / THREADS_M)     // rows of a product that a thread owns
+#define COLUMNS_EACH (BLOCK_N / THREADS_N)  // columns of a product that a thread owns
+#define A_STRIDE ODD_STRIDE(BLOCK_K)        // rows start in different banks
+#define K_STRIDE ODD_STRIDE(BLOCK_K)
+#define V_STRIDE BLOCK_N
+
+// ---- scores --------------------------------------------------------------------------------------
+
+// Starts to load the tiles that begin at column `depth` of q and k.
+FORCE_INLINE void load_score_tiles(const float *q, const float *k, const int rows_left,
+                                   const int keys_left, const int depth, float *q_tile,
+                                   float *k_tile) {
+  load_tile<BLOCK_M, BLOCK_K>(q_tile, A_STRIDE, q + depth, HEAD_DIM, rows_left, HEAD_DIM - depth);
+  load_tile<BLOCK_N, BLOCK_K>(k_tile, K_STRIDE, k + depth, HEAD_DIM, keys_left, HEAD_DIM - depth);
+}
+
+// The 1 in the bounds: a block a multiprocessor is enough. Left to itself ptxas aims at more, and spills.
+extern "C" __global__ void __launch_bounds__(THREADS_M *THREADS_N, 1)
+    attention_scores_staged(const float *__restrict__ q, const float *__restrict__ k,
+                            float *__restrict__ scores, const attention_args args) {
+  __shared__ __align__(16) float q_tile[2][BLOCK_M * A_STRIDE];
+  __shared__ __align__(16) float k_tile[2][BLOCK_N * K_STRIDE];
+  const int tx = thread_x();
+  const int ty = thread_y();
+  const int key0 = (int)blockIdx.x * BLOCK_N;
+  const int row0 = (int)blockIdx.y * BLOCK_M;
+  const int bh = (int)blockIdx.z;
+  const int b = bh / args.heads_q;
+  const int h = bh % args.heads_q;
+  const int h_kv = h / (args.heads_q / args.heads_kv);
+
+  // 64-bit before the first product: B * H * SEQLEN * HEAD_DIM may pass 2^31.
+  const size_t q_row0 = (size_t)bh * args.seqlen_q + row0;
+  const size_t kv_row0 = ((size_t)b * args.heads_kv + h_kv) * args.seqlen_k + key0;
+
+  float acc[ROWS_EACH * COLUMNS_EACH];
+#pragma unroll
+  for (int e = 0; e < ROWS_EACH * COLUMNS_EACH; e++) acc[e] = 0.0f;
+
+  q += q_row0 * HEAD_DIM;
+  k += kv_row0 * HEAD_DIM;
+  load_score_tiles(q, k, args.seqlen_q - row0, args.seqlen_k - key0, 0, q_tile[0], k_tile[0]);
+  for (int depth = 0; depth < HEAD_DIM; depth += BLOCK_K) {
+    const int now = depth / BLOCK_K % 2;
+    wait_for_copies<0>();
+    // Read after write: every thread multiplies what the others have loaded. Write after read: the
+    // next tiles overwrite those before these, which slower threads may still have been reading.
+    __syncthreads();
+    if (depth + BLOCK_K < HEAD_DIM) {
+      load_score_tiles(q, k, args.seqlen_q - row0, args.seqlen_k - key0, depth + BLOCK_K,
+                       q_tile[1 - now], k_tile[1 - now]);
+    }
+    multiply_tiles_transposed<ROWS_EACH, COLUMNS_EACH, BLOCK_K>(q_tile[now], A_STRIDE, k_tile[now],
+                                                                K_STRIDE, acc);
+  }
+
+#pragma unroll
+  for (int r = 0; r < ROWS_EACH; r++) {
+    const int row = ty + r * THREADS_M;
+#pragma unroll
+    for (int c = 0; c < COLUMNS_EACH; c++) {
+      const int key = key0 + tx + c * THREADS_N;
+      if (row0 + row < args.seqlen_q && key < args.seqlen_k) {
+        scores[(q_row0 + row) * args.seqlen_k + key] = acc[r * COLUMNS_EACH + c];
+      }
+    }
+  }
+}
+
+// ---- softmax -------------------------------------------------------------------------------------
+
+// The largest of the threads' values, or their sum; the same on every thread.
+FORCE_INLINE float reduce_row(const int largest, const float value, float *partial) {
+  const int t = (int)threadIdx.x;
+  partial[t] = value;
+#pragma unroll
+  for (int width = SOFTMAX_THREADS / 2; width > 0; width /= 2) {
+    // Read after write: the lower half reads what the upper half has just written.
+    __syncthreads();
+    if (t < width) {
+      partial[t] = largest ? fmax(partial[t], partial[t + width]) : partial[t] + partial[t + width];
+    }
+  }
+  // Read after write: all read the result of thread 0.
+  __syncthreads();
+  const float result = partial[0];
+  // Write after read: the next reduction overwrites the result.
+  __syncthreads();
+  return result;
+}
+
+// Works in place too: a thread only ever writes elements that it alone reads.
+extern "C" __global__ void __launch_bounds__(SOFTMAX_THREADS)
+    attention_softmax_staged(const float *scores, float *probabilities, float *lse,
+                             const attention_args args) {
+  __shared__ float partial[SOFTMAX_THREADS];
+  const int t = (int)threadIdx.x;
+  const int i = (int)blockIdx.x;
+  const int bh = (int)blockIdx.y;
+  const size_t q_row = (size_t)bh * args.seqlen_q + i;
+  scores += q_row * args.seqlen_k;
+  probabilities += q_row * args.seqlen_k;
+  const int first_key = FIRST_KEY(args, i);
+  const int end_key = END_KEY(args, i);
+
+  float m_i = -INFINITY;
+  for (int j = t; j < args.seqlen_k; j += SOFTMAX_THREADS) {
+    if (j >= first_key && j < end_key) m_i = fmax(m_i, args.softmax_scale * scores[j]);
+  }
+  m_i = reduce_row(1, m_i, partial);
+
+  // Scaled without being rounded: m_i was rounded, but that error is the same for all keys of a row
+  // and falls out of the quotient.
+  float l_i = 0.0f;
+  for (int j = t; j < args.seqlen_k; j += SOFTMAX_THREADS) {
+    if (j >= first_key && j < end_key) l_i += exp(fma(args.softmax_scale, scores[j], -m_i));
+  }
+  l_i = reduce_row(0, l_i, partial);
+
+  for (int j = t; j < args.seqlen_k; j += SOFTMAX_THREADS) {
+    const int visible = j >= first_key && j < end_key;
+    probabilities[j] = visible ? exp(fma(args.softmax_scale, scores[j], -m_i)) / l_i : 0.0f;
+  }
+  if (lse && t == 0) lse[q_row] = first_key < end_key ? m_i + ACCURATE_LOG(l_i) : -INFINITY;
+}
+
+// ---- values --------------------------------------------------------------------------------------
+
+// Starts to load the tiles that begin at column `key` of the probabilities and row `key` of v.
+FORCE_INLINE void load_value_tiles(const float *probabilities, const float *v,
+                                   const attention_args args, const int row0, const int column0,
+                                   const int key, float *p_tile, float *v_tile) {
+  load_tile<BLOCK_M, BLOCK_K>(p_tile, A_STRIDE, probabilities + key, args.seqlen_k,
+                              args.seqlen_q - row0, args.seqlen_k - key);
+  load_tile<BLOCK_K, BLOCK_N>(v_tile, V_STRIDE, v + (size_t)key * HEAD_DIM_V + column0, HEAD_DIM_V,
+                              args.seqlen_k - key, HEAD_DIM_V - column0);
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS_M *THREADS_N, 1)
+    attention_values_staged(const float *__restrict__ probabilities, const float *__restrict__ v,
+                            float *__restrict__ out, const attention_args args) {
+  __shared__ __align__(16) float p_tile[2][BLOCK_M * A_STRIDE];
+  __shared__ __align__(16) float v_tile[2][BLOCK_K * V_STRIDE];
+  const int tx = thread_x();
+  const int ty = thread_y();
+  const int column0 = (int)blockIdx.x * BLOCK_N;
+  const int row0 = (int)blockIdx.y * BLOCK_M;
+  const int bh = (int)blockIdx.z;
+  const int b = bh / args.heads_q;
+  const int h = bh % args.heads_q;
+  const int h_kv = h / (args.heads_q / args.heads_kv);
+  const size_t q_row0 = (size_t)bh * args.seqlen_q + row0;
+  const size_t kv_row0 = ((size_t)b * args.heads_kv + h_kv) * args.seqlen_k;
+
+  int first_key[ROWS_EACH], end_key[ROWS_EACH];
+#pragma unroll
+  for (int r = 0; r < ROWS_EACH; r++) {
+    first_key[r] = FIRST_KEY(args, row0 + ty + r * THREADS_M);
+    end_key[r] = END_KEY(args, row0 + ty + r * THREADS_M);
+  }
+  float acc[ROWS_EACH * COLUMNS_EACH];
+#pragma unroll
+  for (int e = 0; e < ROWS_EACH * COLUMNS_EACH; e++) acc[e] = 0.0f;
+
+  // The band only moves forward: no row of the tile sees a key before the first row's first or after
+  // the last row's last, and all see what lies between the last row's first and the first row's last.
+  const int last = min(row0 + BLOCK_M, args.seqlen_q) - 1;
+  const int tiles_begin = FIRST_KEY(args, row0) / BLOCK_K * BLOCK_K;
+  const int tiles_end = END_KEY(args, last);
+  const int shared_begin = FIRST_KEY(args, last);
+  const int shared_end = END_KEY(args, row0);
+  probabilities += q_row0 * args.seqlen_k;
+  v += kv_row0 * HEAD_DIM_V;
+  if (tiles_begin < tiles_end) {
+    load_value_tiles(probabilities, v, args, row0, column0, tiles_begin, p_tile[0], v_tile[0]);
+  }
+  for (int key = tiles_begin; key < tiles_end; key += BLOCK_K) {
+    const int now = (key - tiles_begin) / BLOCK_K % 2;
+    wait_for_copies<0>();
+    // Read after write: every thread multiplies what the others have loaded. Write after read: the
+    // next tiles overwrite those before these, which slower threads may still have been reading.
+    __syncthreads();
+    if (key + BLOCK_K < tiles_end) {
+      load_value_tiles(probabilities, v, args, row0, column0, key + BLOCK_K, p_tile[1 - now],
+                       v_tile[1 - now]);
+    }
+    if (key >= shared_begin && key + BLOCK_K <= shared_end) {
+      multiply_tiles<ROWS_EACH, COLUMNS_EACH, BLOCK_K>(p_tile[now], A_STRIDE, v_tile[now], V_STRIDE,
+                                                       acc);
+    } else {
+      multiply_visible_tiles<ROWS_EACH, COLUMNS_EACH, BLOCK_K>(
+          p_tile[now], A_STRIDE, v_tile[now], V_STRIDE, acc, key, first_key, end_key);
+    }
+  }
+
+#pragma unroll
+  for (int r = 0; r < ROWS_EACH; r++) {
+    const int row = ty + r * THREADS_M;
+#pragma unroll
+    for (int c = 0; c < COLUMNS_EACH; c++) {
+      const int column = column0 + COLUMN(tx, c);
+      if (row0 + row < args.seqlen_q && column < HEAD_DIM_V) {
+        out[(q_row0 + row) * HEAD_DIM_V + column] = acc[r * COLUMNS_EACH + c];
+      }
+    }
+  }
+}

@@ -1,0 +1,154 @@
+package dev.heddle.core.kernel;
+
+import com.google.errorprone.annotations.FormatMethod;
+import com.google.errorprone.annotations.FormatString;
+import dev.heddle.core.AttentionProblem;
+import dev.heddle.core.AttentionStage;
+import dev.heddle.core.Device;
+import dev.heddle.core.HeadsTranspose;
+import dev.heddle.core.LinearProblem;
+import dev.heddle.core.Operation;
+import dev.heddle.core.Refusal;
+import dev.heddle.core.TensorSpec;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+
+/**
+ * What keeps a recipe from running on a device whatever its language, checked before anything is
+ * allocated, and said in the language's own words.
+ *
+ * @param groups what the language calls work-groups
+ * @param localMemory what it calls the memory that a group shares
+ * @param names its names of the limits
+ */
+public record RecipeLimits(String groups, String localMemory, Names names) {
+
+  /**
+   * A language's names of the limits.
+   *
+   * @param allocationBytes of {@link Device.Limits#allocationBytes}
+   * @param memoryBytes of {@link Device.Limits#memoryBytes}
+   * @param workGroupSize of {@link Device.Limits#workGroupSize}
+   * @param localMemoryBytes of {@link Device.Limits#localMemoryBytes}
+   */
+  public record Names(
+      String allocationBytes, String memoryBytes, String workGroupSize, String localMemoryBytes) {}
+
+  /** The first limit that the recipe passes. */
+  public Optional<Refusal> refusal(
+      Device device, Operation operation, Recipe recipe, int guardBytes) {
+    List<TensorSpec> all = new ArrayList<>(operation.tensors());
+    all.addAll(recipe.scratchTensors());
+    long total = 0;
+    for (TensorSpec spec : all) {
+      long bytes = allocation(spec.bytes(), guardBytes);
+      Optional<Refusal> refusal = tooLarge(device, spec, bytes);
+      if (refusal.isPresent()) {
+        return refusal;
+      }
+      total = Math.addExact(total, bytes);
+    }
+    return tooMuch(device, operation.name(), total)
+        .or(() -> tooManyRows(operation))
+        .or(() -> groupSize(device, recipe))
+        .or(() -> localMemory(device, recipe));
+  }
+
+  /** Refuses a tensor that passes the device's largest allocation. */
+  public Optional<Refusal> tooLarge(Device device, TensorSpec spec, long bytes) {
+    long limit = device.limits().allocationBytes();
+    return unless(
+        bytes <= limit,
+        "allocationBytes",
+        "%s %s takes %d bytes; %s allocates at most %d bytes (%s)",
+        spec.name(),
+        spec.shape(),
+        bytes,
+        device.name(),
+        limit,
+        names.allocationBytes);
+  }
+
+  /** Refuses more bytes than the device has in all. */
+  public Optional<Refusal> tooMuch(Device device, String what, long bytes) {
+    long limit = device.limits().memoryBytes();
+    return unless(
+        bytes <= limit,
+        "deviceMemory",
+        "%s needs %d bytes; %s has %d bytes (%s)",
+        what,
+        bytes,
+        device.name(),
+        limit,
+        names.memoryBytes);
+  }
+
+  /** The kernels count these products in 32 bits. */
+  private static Optional<Refusal> tooManyRows(Operation operation) {
+    return switch (operation) {
+      case AttentionProblem attention -> tooManyHeads(attention);
+      case AttentionStage stage -> tooManyHeads(stage.attention());
+      case LinearProblem linear -> Optional.empty();
+      case HeadsTranspose heads ->
+          tooMany("outerInner", "outer * inner", (long) heads.outer() * heads.inner());
+    };
+  }
+
+  private static Optional<Refusal> tooManyHeads(AttentionProblem attention) {
+    return tooMany(
+        "batchHeads",
+        "batch * headsQ",
+        (long) attention.shape().batch() * attention.shape().headsQ());
+  }
+
+  private static Optional<Refusal> tooMany(String limit, String product, long value) {
+    return unless(
+        value <= Integer.MAX_VALUE,
+        limit,
+        "%s = %d; it must be at most %d",
+        product,
+        value,
+        Integer.MAX_VALUE);
+  }
+
+  private Optional<Refusal> groupSize(Device device, Recipe recipe) {
+    int limit = device.limits().workGroupSize();
+    return unless(
+        recipe.largestGroup() <= limit,
+        "workGroupSize",
+        "%s wants %s of %d; %s runs at most %d (%s)",
+        recipe.file(),
+        groups,
+        recipe.largestGroup(),
+        device.name(),
+        limit,
+        names.workGroupSize);
+  }
+
+  private Optional<Refusal> localMemory(Device device, Recipe recipe) {
+    long limit = device.limits().localMemoryBytes();
+    return unless(
+        recipe.localBytes() <= limit,
+        "localMemoryBytes",
+        "%s needs %d bytes of %s; %s has %d (%s)",
+        recipe.file(),
+        recipe.localBytes(),
+        localMemory,
+        device.name(),
+        limit,
+        names.localMemoryBytes);
+  }
+
+  /** Bytes that a payload takes with its guard bands. */
+  public static long allocation(long payload, int guardBytes) {
+    return Math.addExact(payload, 2L * guardBytes);
+  }
+
+  /** Refuses unless a condition holds. */
+  @FormatMethod
+  public static Optional<Refusal> unless(
+      boolean holds, String limit, @FormatString String reason, Object... values) {
+    return holds ? Optional.empty() : Optional.of(new Refusal(limit, reason.formatted(values)));
+  }
+}

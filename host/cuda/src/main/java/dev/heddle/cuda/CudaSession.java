@@ -1,0 +1,291 @@
+package dev.heddle.cuda;
+
+import dev.heddle.core.DType;
+import dev.heddle.core.DeviceException;
+import dev.heddle.core.Operation;
+import dev.heddle.core.Plan;
+import dev.heddle.core.Provenance;
+import dev.heddle.core.Refusal;
+import dev.heddle.core.TensorSpec;
+import dev.heddle.core.Timing;
+import dev.heddle.core.TrackedSession;
+import dev.heddle.core.UnsupportedProblemException;
+import dev.heddle.core.kernel.KernelSource;
+import dev.heddle.core.kernel.PreparedRecipe;
+import dev.heddle.core.kernel.Recipe;
+import dev.heddle.core.kernel.Recipe.Launch;
+import dev.heddle.core.kernel.RecipeLimits;
+import dev.heddle.core.kernel.Signature;
+import dev.heddle.core.kernel.Signature.Argument;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.HexFormat;
+import java.util.List;
+import java.util.Map;
+import java.util.OptionalLong;
+import java.util.stream.Collectors;
+import jcuda.Pointer;
+import jcuda.driver.CUdeviceptr;
+import jcuda.driver.CUevent;
+import jcuda.driver.CUfunction;
+import jcuda.driver.CUmodule;
+import jcuda.driver.CUstream;
+
+/**
+ * An open CUDA device: one context, one stream, the modules loaded so far.
+ *
+ * <p>A kernel that traps makes the context useless for good. Whatever the session is asked
+ * afterwards fails with the driver's code; closing it destroys the context and frees all of it, and
+ * the next session has a fresh one.
+ */
+final class CudaSession extends TrackedSession<CudaTensor, CudaSession.Launchable> {
+  private static final String OUT_OF_MEMORY = "CUDA_ERROR_OUT_OF_MEMORY";
+
+  /** A module, and the PTX that it was loaded from. */
+  private record Loaded(CUmodule module, Ptx ptx) {}
+
+  private final CudaBackend backend;
+  private final CudaDevice target;
+  private final CudaDriver driver;
+  private final CUstream stream;
+  private final CUevent begin;
+  private final CUevent end;
+  private final Staging staging;
+  private final int guardBytes;
+  private final Map<KernelVariant, Loaded> modules = new HashMap<>();
+
+  CudaSession(CudaBackend backend, CudaDevice target) {
+    super(backend, target.device(), CudaTensor.class, Launchable.class);
+    this.backend = backend;
+    this.target = target;
+    this.guardBytes = backend.guardBytes(target);
+    this.driver = new CudaDriver(target, backend.liveObjects());
+    List<Runnable> undo = new ArrayList<>(List.of(driver::close));
+    try {
+      this.stream = driver.createStream();
+      undo.addFirst(() -> driver.release(stream));
+      this.begin = driver.createEvent();
+      undo.addFirst(() -> driver.release(begin));
+      this.end = driver.createEvent();
+    } catch (RuntimeException e) {
+      undo.forEach(Runnable::run);
+      throw e;
+    }
+    this.staging = new Staging(driver, stream);
+  }
+
+  CudaDriver driver() {
+    return driver;
+  }
+
+  CUstream stream() {
+    return stream;
+  }
+
+  Staging staging() {
+    return staging;
+  }
+
+  /** Bytes of each guard band. */
+  int guardBytes() {
+    return guardBytes;
+  }
+
+  /**
+   * The driver alone knows how much memory is left: others use the device too. What it has not is
+   * refused; nothing is lost by asking.
+   */
+  @Override
+  protected CudaTensor reserve(TensorSpec spec) {
+    try {
+      return new CudaTensor(this, spec);
+    } catch (DeviceException e) {
+      if (!e.code().startsWith(OUT_OF_MEMORY)) {
+        throw e;
+      }
+      throw new UnsupportedProblemException(
+          new Refusal(
+              "deviceMemory",
+              "%s %s takes %d bytes; %s has %d bytes free of %d (cuMemAlloc: %s)"
+                  .formatted(
+                      spec.name(),
+                      spec.shape(),
+                      RecipeLimits.allocation(spec.bytes(), guardBytes),
+                      device().name(),
+                      driver.freeMemory(),
+                      device().limits().memoryBytes(),
+                      e.code())));
+    }
+  }
+
+  @Override
+  protected Launchable bind(Operation operation, Plan plan, Map<String, CudaTensor> operands) {
+    return bind(operation, plan, backend.recipe(operation, plan), operands);
+  }
+
+  /** Prepares a recipe of the caller's own, whose limits it answers for. */
+  Launchable prepare(
+      Operation operation, Plan plan, Recipe recipe, Map<String, CudaTensor> operands) {
+    return track(bind(operation, plan, recipe, operands));
+  }
+
+  private Launchable bind(
+      Operation operation, Plan plan, Recipe recipe, Map<String, CudaTensor> operands) {
+    KernelVariant variant = backend.variant(recipe);
+    Loaded loaded = load(variant);
+    Launchable launchable = new Launchable(operation, provenance(plan, variant, loaded), recipe);
+    try {
+      launchable.build(loaded, variant.source(), operands);
+    } catch (RuntimeException e) {
+      launchable.release();
+      throw e;
+    }
+    return launchable;
+  }
+
+  private Loaded load(KernelVariant variant) {
+    Loaded loaded = modules.get(variant);
+    if (loaded == null) {
+      Ptx ptx = backend.ptx(target, variant);
+      loaded = new Loaded(driver.load(variant.file(), ptx.text()), ptx);
+      modules.put(variant, loaded);
+    }
+    return loaded;
+  }
+
+  /** The device is given PTX: that is hashed, and where it comes from named beside the file. */
+  private Provenance provenance(Plan plan, KernelVariant variant, Loaded loaded) {
+    byte[] ptx = loaded.ptx.text().getBytes(StandardCharsets.UTF_8);
+    return new Provenance(
+        device(),
+        plan,
+        List.of(backend.files().path(variant.file()), "PTX: " + loaded.ptx.origin()),
+        HexFormat.of().formatHex(Provenance.sha256().digest(ptx)));
+  }
+
+  @Override
+  protected Timing launch(List<Launchable> launchables) {
+    try {
+      long start = System.nanoTime();
+      driver.record(begin, stream);
+      launchables.forEach(Launchable::enqueue);
+      driver.record(end, stream);
+      driver.synchronize(stream);
+      long hostNs = System.nanoTime() - start;
+      return new Timing(hostNs, deviceNs());
+    } catch (DeviceException e) {
+      if (!driver.isLost()) {
+        throw e;
+      }
+      String kernels =
+          launchables.stream()
+              .flatMap(launchable -> launchable.recipe().launches().stream())
+              .map(Launch::kernel)
+              .collect(Collectors.joining(", "));
+      DeviceException named =
+          new DeviceException(device().name(), e.call() + " after " + kernels, e.code());
+      named.initCause(e);
+      throw named;
+    }
+  }
+
+  /** An emulator's events say how long it took to emulate, which is no time of a device. */
+  private OptionalLong deviceNs() {
+    return device().emulated()
+        ? OptionalLong.empty()
+        : OptionalLong.of(driver.elapsedNs(begin, end));
+  }
+
+  @Override
+  protected void release() {
+    staging.release();
+    modules.values().forEach(loaded -> driver.release(loaded.module));
+    modules.clear();
+    driver.release(begin);
+    driver.release(end);
+    driver.release(stream);
+    driver.close();
+  }
+
+  /** Kernels with their arguments, and the scratch tensors between them. */
+  final class Launchable extends PreparedRecipe<CudaTensor> {
+
+    /**
+     * A kernel that is ready to be queued.
+     *
+     * @param launch its geometry
+     * @param function the driver's handle
+     * @param arguments a pointer to each argument's value
+     */
+    private record Ready(Launch launch, CUfunction function, List<Pointer> arguments) {}
+
+    private final List<Ready> kernels = new ArrayList<>();
+
+    private Launchable(Operation operation, Provenance provenance, Recipe recipe) {
+      super(CudaSession.this, operation, provenance, recipe);
+    }
+
+    private void build(Loaded loaded, KernelSource source, Map<String, CudaTensor> operands) {
+      Map<String, CudaTensor> tensors = withScratch(operands, CudaSession.this::reserve);
+      Map<String, DType> elements = Map.of("float", DType.FP32, "storage_t", operation().dtype());
+      for (Launch launch : recipe().launches()) {
+        Signature signature = Entry.signature(source, launch.kernel(), loaded.ptx.text());
+        List<Pointer> arguments =
+            signature
+                .bind(source, elements, launch.bound(tensors), recipe().optional(), recipe().args())
+                .stream()
+                .map(CudaSession::pointer)
+                .toList();
+        CUfunction function = driver.function(loaded.module, launch.kernel());
+        if (launch.dynamicBytes() > 0) {
+          driver.allowDynamicShared(function, launch.dynamicBytes());
+        }
+        kernels.add(new Ready(launch, function, arguments));
+      }
+    }
+
+    private void enqueue() {
+      for (Ready kernel : kernels) {
+        driver.launch(
+            kernel.function,
+            axes(kernel.launch.groups().stream().map(Math::toIntExact).toList()),
+            axes(kernel.launch.local()),
+            kernel.launch.dynamicBytes(),
+            stream,
+            kernel.arguments);
+      }
+    }
+
+    /** Shared memory that the compiled kernels really take, bytes. */
+    int sharedBytes() {
+      return kernels.stream()
+          .mapToInt(kernel -> kernel.launch.dynamicBytes() + driver.staticShared(kernel.function))
+          .max()
+          .orElse(0);
+    }
+
+    @Override
+    protected void release() {
+      kernels.clear();
+      super.release();
+    }
+  }
+
+  private static Pointer pointer(Argument<CudaTensor> argument) {
+    return switch (argument) {
+      case Argument.Tensor<CudaTensor> given ->
+          Pointer.to(given.tensor().map(CudaTensor::memory).orElseGet(CUdeviceptr::new));
+      case Argument.Struct<CudaTensor> struct -> Pointer.to(struct.bytes());
+    };
+  }
+
+  /** Sizes along x, y and z. */
+  private static List<Integer> axes(List<Integer> sizes) {
+    List<Integer> all = new ArrayList<>(sizes);
+    while (all.size() < 3) {
+      all.add(1);
+    }
+    return all;
+  }
+}

@@ -1,0 +1,99 @@
+package dev.heddle.cuda;
+
+import dev.heddle.core.AttentionProblem;
+import dev.heddle.core.AttentionShape;
+import dev.heddle.core.AttentionStage;
+import dev.heddle.core.DType;
+import dev.heddle.core.Device;
+import dev.heddle.core.HeadsTranspose;
+import dev.heddle.core.LinearProblem;
+import dev.heddle.core.Operation;
+import dev.heddle.core.Plan;
+import java.util.ArrayList;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Set;
+import java.util.stream.Stream;
+
+/**
+ * The variants whose PTX the jar ships: those that are planned for the usual head dimensions, in
+ * every storage type, on the device generations that there are.
+ */
+final class ShippedKernels {
+  private static final List<Integer> HEAD_DIMS = List.of(32, 64, 96, 128, 256);
+
+  /** Sequence lengths that differ in what is planned for them: a decoded token, and long texts. */
+  private static final List<Integer> LENGTHS = List.of(1, 64, 512, 4096);
+
+  /**
+   * A generation of devices.
+   *
+   * @param architecture its compute capability, times ten
+   * @param shared shared memory that a block may have, KiB
+   */
+  private record Generation(int architecture, int shared) {
+    CudaDevice device() {
+      int sharedBytes = shared << 10;
+      long memory = 8L << 30;
+      Device device =
+          new Device(
+              "cuda",
+              0,
+              "compute capability " + CudaDevice.computeCapability(architecture),
+              "none",
+              Device.Kind.GPU,
+              false,
+              new Device.Limits(memory, memory, sharedBytes, 1024, 1));
+      return new CudaDevice(
+          device, 0, architecture, 0, 1, 48 << 10, sharedBytes, sharedBytes + 1024, 65536);
+    }
+  }
+
+  private static final List<Generation> GENERATIONS =
+      List.of(
+          new Generation(75, 64),
+          new Generation(80, 163),
+          new Generation(86, 99),
+          new Generation(90, 227),
+          new Generation(120, 99));
+
+  private ShippedKernels() {}
+
+  /** What is planned for made-up devices of every generation, each variant once. */
+  static List<KernelVariant> variants() {
+    List<CudaDevice> devices = GENERATIONS.stream().map(Generation::device).toList();
+    CudaBackend backend = new CudaBackend(devices);
+    Set<KernelVariant> variants = new LinkedHashSet<>();
+    variants.add(backend.variant(backend.peakRecipe(1)));
+    for (Operation operation : operations()) {
+      for (CudaDevice device : devices) {
+        for (String algorithm : backend.algorithms(device.device(), operation)) {
+          Plan plan = backend.plan(device.device(), operation, algorithm);
+          if (backend.refusal(device.device(), operation, plan).isEmpty()) {
+            variants.add(backend.variant(backend.recipe(operation, plan)));
+          }
+        }
+      }
+    }
+    return List.copyOf(variants);
+  }
+
+  private static List<Operation> operations() {
+    List<Operation> operations = new ArrayList<>();
+    for (DType dtype : DType.values()) {
+      for (int length : LENGTHS) {
+        for (int headDim : HEAD_DIMS) {
+          AttentionProblem attention =
+              AttentionProblem.of(new AttentionShape(1, 1, 1, length, 4096, headDim, headDim))
+                  .withDtype(dtype);
+          operations.add(attention);
+          Stream.of(AttentionStage.Stage.values())
+              .forEach(stage -> operations.add(new AttentionStage(stage, attention)));
+        }
+        operations.add(new LinearProblem(length, 1024, 1024, true, dtype));
+      }
+      operations.add(new HeadsTranspose(1, 8, 8, 64, dtype));
+    }
+    return operations;
+  }
+}

@@ -1,0 +1,49 @@
+package dev.heddle.reference;
+
+import dev.heddle.core.Backend;
+import dev.heddle.core.Chain;
+import dev.heddle.core.Device;
+import dev.heddle.core.HostTensor;
+import dev.heddle.core.Operation;
+import dev.heddle.core.Plan;
+import dev.heddle.core.PreparedChain;
+import dev.heddle.core.Session;
+import dev.heddle.core.TensorSpec;
+import java.util.HashMap;
+import java.util.Map;
+import java.util.function.Consumer;
+
+/**
+ * One operation on normal random numbers, with what should come out of it.
+ *
+ * @param chain the operation alone
+ * @param inputs its inputs
+ * @param expectation its outputs by the double-precision oracle
+ */
+public record KernelTrial(Chain chain, Map<String, HostTensor> inputs, Expectation expectation) {
+
+  /** A trial of that operation. */
+  public static KernelTrial of(Operation operation) {
+    return of(operation, inputs -> {});
+  }
+
+  /** The same with some of the numbers changed. */
+  public static KernelTrial of(Operation operation, Consumer<Map<String, HostTensor>> change) {
+    Chain chain = Chain.of(operation);
+    Map<String, HostTensor> inputs = new HashMap<>();
+    for (TensorSpec spec : chain.inputs()) {
+      inputs.put(
+          spec.name(), HostTensor.gaussian(spec.shape(), spec.dtype(), spec.name().hashCode()));
+    }
+    change.accept(inputs);
+    return new KernelTrial(chain, inputs, Expectation.of(chain, inputs));
+  }
+
+  /** Runs it under a plan and judges the result. */
+  public Verdict verdict(Backend backend, Device device, Plan plan) {
+    try (Session session = backend.open(device);
+        PreparedChain prepared = PreparedChain.prepare(session, chain, operation -> plan, inputs)) {
+      return new Verifier(new FlashAttentionPolicy()).verify(prepared, expectation);
+    }
+  }
+}
