@@ -521,8 +521,13 @@ extern "C" __global__ void __launch_bounds__(THREADS, WARPS_PER_SM / WARPS)
 
   // ---- divide by the row sums, and out through q_tile, so that a warp writes whole rows
 
-  // Write after read: out goes where ldmatrix may just have read this warp's queries for other lanes.
-  __syncwarp();
+  // Write after read: out goes where ldmatrix may just have read queries for other lanes, of the same
+  // rows and warp if head dimensions are equal.
+  if (HEAD_DIM == HEAD_DIM_V) {
+    __syncwarp();
+  } else {
+    __syncthreads();
+  }
   const int end_lane = this_lane();
   const int end_warp_row = this_thread() / 32 * WARP_M;
   const int end_row0 = block_row();
