@@ -16,7 +16,6 @@ long ptx_emulator_live_objects() {
 }
 
 CUresult ptx_emulator_set(const char *name, const char *value) {
-  return call([&](Driver &driver) {
-    require(name != nullptr && driver.settings.set(name, value));
-  });
+  return call(
+      [&](Driver &driver) { require(name != nullptr && driver.settings.set(name, value)); });
 }

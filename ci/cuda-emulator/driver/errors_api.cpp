@@ -13,7 +13,8 @@ struct ErrorText {
   const char *text;
 };
 
-#define ERROR(name, text) {name, #name, text}
+#define ERROR(name, text) \
+  { name, #name, text }
 
 // Those that the emulator returns.
 constexpr ErrorText ERRORS[] = {
@@ -87,8 +88,8 @@ CUresult cuGetProcAddress_v2(const char *symbol, void **function, int, std::uint
   if (symbol == nullptr || function == nullptr) return CUDA_ERROR_INVALID_VALUE;
   *function = lookUp(symbol);
   if (status != nullptr) {
-    *status = *function != nullptr ? CU_GET_PROC_ADDRESS_SUCCESS
-                                   : CU_GET_PROC_ADDRESS_SYMBOL_NOT_FOUND;
+    *status =
+        *function != nullptr ? CU_GET_PROC_ADDRESS_SUCCESS : CU_GET_PROC_ADDRESS_SYMBOL_NOT_FOUND;
   }
   return *function != nullptr ? CUDA_SUCCESS : CUDA_ERROR_NOT_FOUND;
 }

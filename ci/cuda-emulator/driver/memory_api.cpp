@@ -21,8 +21,7 @@ DeviceAddress allocate(Driver &driver, Context &context, std::uint64_t bytes) {
 
 void *pin(Driver &driver, Context &context, std::uint64_t bytes, unsigned flags) {
   require(bytes > 0 && (flags & ~CU_MEMHOSTALLOC_FLAGS_MASK) == 0);
-  void *address =
-      mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void *address = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   require(address != MAP_FAILED, CUDA_ERROR_OUT_OF_MEMORY);
   driver.pinned.emplace(reinterpret_cast<std::uintptr_t>(address),
                         PinnedMemory{&context, bytes, flags, false, driver.nextNumber()});
@@ -113,14 +112,15 @@ void fill(Driver &driver, Context &context, const std::shared_ptr<Stream> &strea
   });
 }
 
-CUresult fillInDefaultStream(DeviceAddress to, std::uint32_t value, std::uint32_t width, std::size_t count) {
+CUresult fillInDefaultStream(DeviceAddress to, std::uint32_t value, std::uint32_t width,
+                             std::size_t count) {
   return callInContext([&](Driver &driver, Context &context) {
     fill(driver, context, context.defaultStream, to, value, width, count);
   });
 }
 
 CUresult fillInStream(DeviceAddress to, std::uint32_t value, std::uint32_t width, std::size_t count,
-                   CUstream stream) {
+                      CUstream stream) {
   return callInContext([&](Driver &driver, Context &context) {
     fill(driver, context, driver.stream(context, stream), to, value, width, count);
   });

@@ -70,7 +70,11 @@ std::string decimal(int tenths) {
 
 // Compiled code: an ELF file, or a fat binary.
 bool isBinary(const char *image) {
-  return std::memcmp(image, "\x7f" "ELF", 4) == 0 || std::memcmp(image, "\x50\xed\x55\xba", 4) == 0;
+  return std::memcmp(image,
+                     "\x7f"
+                     "ELF",
+                     4) == 0 ||
+         std::memcmp(image, "\x50\xed\x55\xba", 4) == 0;
 }
 
 CUmodule load(Driver &driver, Context &context, const char *image, JitLog &log) {
@@ -88,11 +92,11 @@ CUmodule load(Driver &driver, Context &context, const char *image, JitLog &log) 
   }
   const int newest = newestPtxVersion(driver.version());
   if (module->version() > newest) {
-    refuse(CUDA_ERROR_UNSUPPORTED_PTX_VERSION,
-           "PTX .version " + decimal(module->version()) + ", and a driver of CUDA " +
-               std::to_string(driver.version() / 1000) + "." +
-               std::to_string(driver.version() % 1000 / 10) + " takes " + decimal(newest) +
-               " at most");
+    refuse(CUDA_ERROR_UNSUPPORTED_PTX_VERSION, "PTX .version " + decimal(module->version()) +
+                                                   ", and a driver of CUDA " +
+                                                   std::to_string(driver.version() / 1000) + "." +
+                                                   std::to_string(driver.version() % 1000 / 10) +
+                                                   " takes " + decimal(newest) + " at most");
   }
   const int device = driver.model().computeCapability;
   if (module->target() > device) {
@@ -106,8 +110,7 @@ CUmodule load(Driver &driver, Context &context, const char *image, JitLog &log) 
 
 void setMaxDynamicShared(const Driver &driver, Function &function, int bytes) {
   const int limit = driver.model().sharedPerBlockOptin;
-  require(bytes >= 0 &&
-          bytes <= limit - static_cast<int>(function.kernel->staticSharedBytes));
+  require(bytes >= 0 && bytes <= limit - static_cast<int>(function.kernel->staticSharedBytes));
   function.maxDynamicShared = bytes;
 }
 
@@ -146,8 +149,8 @@ int blocksPerMultiprocessor(const Driver &driver, const Function &function, int 
                             std::uint64_t dynamicShared) {
   const DeviceModel &model = driver.model();
   const int warps = (threads + WARP_SIZE - 1) / WARP_SIZE;
-  int blocks = std::min(model.blocksPerMultiprocessor,
-                        model.threadsPerMultiprocessor / WARP_SIZE / warps);
+  int blocks =
+      std::min(model.blocksPerMultiprocessor, model.threadsPerMultiprocessor / WARP_SIZE / warps);
   const int registers = attributeOf(driver, function, CU_FUNC_ATTRIBUTE_NUM_REGS);
   if (registers > 0) {
     const int registersOfWarp = roundUp(registers * WARP_SIZE, 256);
@@ -155,8 +158,7 @@ int blocksPerMultiprocessor(const Driver &driver, const Function &function, int 
   }
   const std::uint64_t shared = function.kernel->staticSharedBytes + dynamicShared;
   if (shared > static_cast<std::uint64_t>(model.sharedPerBlockOptin)) return 0;
-  const int sharedOfBlock =
-      roundUp(static_cast<int>(shared) + model.sharedReservedPerBlock, 128);
+  const int sharedOfBlock = roundUp(static_cast<int>(shared) + model.sharedReservedPerBlock, 128);
   if (sharedOfBlock > 0) blocks = std::min(blocks, model.sharedPerMultiprocessor / sharedOfBlock);
   return blocks;
 }

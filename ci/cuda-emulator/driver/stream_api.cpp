@@ -56,9 +56,8 @@ CUresult cuStreamDestroy_v2(CUstream stream) {
 }
 
 CUresult cuStreamSynchronize(CUstream stream) {
-  return callInContext([&](Driver &driver, Context &context) {
-    context.finish(driver.stream(context, stream));
-  });
+  return callInContext(
+      [&](Driver &driver, Context &context) { context.finish(driver.stream(context, stream)); });
 }
 
 CUresult cuStreamQuery(CUstream handle) {

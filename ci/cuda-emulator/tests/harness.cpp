@@ -42,7 +42,8 @@ void check(bool passed, const char *file, int line, const std::function<std::str
   ++checks;
   if (passed) return;
   const char *name = std::strrchr(file, '/');
-  const std::string place = std::string(name == nullptr ? file : name + 1) + ":" + std::to_string(line);
+  const std::string place =
+      std::string(name == nullptr ? file : name + 1) + ":" + std::to_string(line);
   report(place.c_str(), message());
 }
 
@@ -52,9 +53,10 @@ int run(int arguments, char **names) {
   long tests = 0;
   long failed = 0;
   for (const Test &test : all()) {
-    const bool wanted = arguments <= 1 || std::any_of(names + 1, names + arguments, [&](char *name) {
-                          return std::strstr(test.name, name) != nullptr;
-                        });
+    const bool wanted =
+        arguments <= 1 || std::any_of(names + 1, names + arguments, [&](char *name) {
+          return std::strstr(test.name, name) != nullptr;
+        });
     if (!wanted) continue;
     running = test.name;
     failures = 0;

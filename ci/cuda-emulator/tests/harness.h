@@ -29,8 +29,8 @@ int run(int arguments, char **names);
 }  // namespace test
 
 #define TEST_NAME_(line) test_at_line_##line
-#define TEST_AT_(line, name, ...)                                                 \
-  static void TEST_NAME_(line)();                                                 \
+#define TEST_AT_(line, name, ...)                                                             \
+  static void TEST_NAME_(line)();                                                             \
   static const test::Registration registration_##line(name, TEST_NAME_(line), ##__VA_ARGS__); \
   static void TEST_NAME_(line)()
 #define TEST_EXPANDED_(line, ...) TEST_AT_(line, __VA_ARGS__)
@@ -38,11 +38,11 @@ int run(int arguments, char **names);
 
 #define CHECK(condition) \
   test::check((condition), __FILE__, __LINE__, [&] { return std::string(#condition); })
-#define CHECK_EQUAL(actual, expected)                                                         \
-  do {                                                                                        \
-    const auto actual_ = (actual);                                                            \
-    const auto expected_ = (expected);                                                        \
-    test::check(actual_ == expected_, __FILE__, __LINE__, [&] {                               \
+#define CHECK_EQUAL(actual, expected)                                                              \
+  do {                                                                                             \
+    const auto actual_ = (actual);                                                                 \
+    const auto expected_ = (expected);                                                             \
+    test::check(actual_ == expected_, __FILE__, __LINE__, [&] {                                    \
       return std::string(#actual " is ") + test::show(actual_) + ", not " + test::show(expected_); \
-    });                                                                                       \
+    });                                                                                            \
   } while (false)

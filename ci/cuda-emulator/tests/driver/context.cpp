@@ -100,10 +100,12 @@ TEST("a trap kills its context and no other") {
   CUdeviceptr buffer = allocate(64);
   CHECK_DONE(cuMemsetD8_v2(buffer, 0, 64));
   void *parameters[] = {&buffer};
-  CHECK_DONE(cuLaunchKernel(function(module, "stray"), 1, 1, 1, 1, 1, 1, 0, nullptr, parameters, nullptr));
+  CHECK_DONE(
+      cuLaunchKernel(function(module, "stray"), 1, 1, 1, 1, 1, 1, 0, nullptr, parameters, nullptr));
   CHECK_CODE(cuCtxSynchronize(), CUDA_ERROR_ILLEGAL_ADDRESS);
   const std::string trap = ptx_emulator_last_trap();
-  for (const char *part : {"stray", "block (0,0,0)", "thread (0,0,0)", "PTX line 44", "out of bounds"}) {
+  for (const char *part :
+       {"stray", "block (0,0,0)", "thread (0,0,0)", "PTX line 44", "out of bounds"}) {
     test::check(trap.find(part) != std::string::npos, __FILE__, __LINE__,
                 [&] { return std::string(part) + " is not in: " + trap; });
   }
@@ -139,5 +141,6 @@ TEST("a launch that is told to fail") {
   CHECK_DONE(cuCtxSynchronize());
   CHECK_DONE(add(kernel, buffer, 16, 1));
   CHECK_CODE(cuCtxSynchronize(), CUDA_ERROR_LAUNCH_FAILED);
-  CHECK(std::string(ptx_emulator_last_trap()).find("PTX_EMULATOR_FAIL_LAUNCH") != std::string::npos);
+  CHECK(std::string(ptx_emulator_last_trap()).find("PTX_EMULATOR_FAIL_LAUNCH") !=
+        std::string::npos);
 }

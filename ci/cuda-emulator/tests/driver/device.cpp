@@ -56,8 +56,10 @@ TEST("the device") {
   // One that exists and means nothing here, and two that don't exist.
   CHECK_EQUAL(attribute(static_cast<CUdevice_attribute>(14)), 0);
   int value = 0;
-  CHECK_CODE(cuDeviceGetAttribute(&value, static_cast<CUdevice_attribute>(0), 0), CUDA_ERROR_INVALID_VALUE);
-  CHECK_CODE(cuDeviceGetAttribute(&value, static_cast<CUdevice_attribute>(9999), 0), CUDA_ERROR_INVALID_VALUE);
+  CHECK_CODE(cuDeviceGetAttribute(&value, static_cast<CUdevice_attribute>(0), 0),
+             CUDA_ERROR_INVALID_VALUE);
+  CHECK_CODE(cuDeviceGetAttribute(&value, static_cast<CUdevice_attribute>(9999), 0),
+             CUDA_ERROR_INVALID_VALUE);
 }
 
 TEST("switches") {
@@ -117,7 +119,8 @@ TEST("error names, look-up by name, stubs") {
   CHECK_EQUAL(static_cast<int>(status), static_cast<int>(CU_GET_PROC_ADDRESS_SUCCESS));
   CHECK_DONE(cuGetProcAddress("cuInit", &found, 12000, 0));
   CHECK(found == reinterpret_cast<void *>(&cuInit));
-  CHECK_CODE(cuGetProcAddress_v2("cuFlyToTheMoon", &found, 12000, 0, &status), CUDA_ERROR_NOT_FOUND);
+  CHECK_CODE(cuGetProcAddress_v2("cuFlyToTheMoon", &found, 12000, 0, &status),
+             CUDA_ERROR_NOT_FOUND);
   CHECK_EQUAL(static_cast<int>(status), static_cast<int>(CU_GET_PROC_ADDRESS_SYMBOL_NOT_FOUND));
   CHECK_DONE(cuGetProcAddress("cuTexRefCreate", &found, 12000, 0));
   void *texture = nullptr;

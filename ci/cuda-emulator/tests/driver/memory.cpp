@@ -116,7 +116,8 @@ TEST("pinned memory") {
   CHECK_CODE(cuMemFreeHost(memory), CUDA_ERROR_INVALID_VALUE);
   std::vector<unsigned> own(1024);
   CHECK_DONE(cuMemHostRegister_v2(own.data(), 4096, 0));
-  CHECK_CODE(cuMemHostRegister_v2(own.data() + 100, 16, 0), CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED);
+  CHECK_CODE(cuMemHostRegister_v2(own.data() + 100, 16, 0),
+             CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED);
   CHECK_CODE(cuMemFreeHost(own.data()), CUDA_ERROR_INVALID_VALUE);
   CHECK_DONE(cuMemHostUnregister(own.data()));
   CHECK_CODE(cuMemHostAlloc(&memory, 0, 0), CUDA_ERROR_INVALID_VALUE);

@@ -35,7 +35,8 @@ std::string replaced(const std::string &what, const std::string &with) {
 }
 
 CUresult launch(CUfunction function, unsigned grid, unsigned block, unsigned dynamicShared = 0) {
-  return cuLaunchKernel(function, grid, 1, 1, block, 1, 1, dynamicShared, nullptr, nullptr, nullptr);
+  return cuLaunchKernel(function, grid, 1, 1, block, 1, 1, dynamicShared, nullptr, nullptr,
+                        nullptr);
 }
 
 }  // namespace
@@ -45,7 +46,8 @@ TEST("modules that are refused, and why") {
   std::string log;
   CHECK_DONE(load(MODULE, &log));
   CHECK_EQUAL(log, "");
-  CHECK_CODE(load(replaced(".version 7.0", ".version 9.0"), &log), CUDA_ERROR_UNSUPPORTED_PTX_VERSION);
+  CHECK_CODE(load(replaced(".version 7.0", ".version 9.0"), &log),
+             CUDA_ERROR_UNSUPPORTED_PTX_VERSION);
   CHECK(log.find("9.0") != std::string::npos && log.find("11.0") != std::string::npos);
   CHECK_CODE(load(replaced(".version 7.0", ".version 7.1")), CUDA_ERROR_UNSUPPORTED_PTX_VERSION);
   CHECK_CODE(load(replaced(".target sm_80", ".target sm_90"), &log), CUDA_ERROR_INVALID_PTX);
@@ -71,7 +73,9 @@ TEST("modules that are refused, and why") {
   CHECK_EQUAL(log.size(), 11u);
   CHECK_CODE(load(replaced("mad.lo.u32", "mad.up.u32"), &log, 0), CUDA_ERROR_INVALID_PTX);
   CHECK_CODE(load(""), CUDA_ERROR_INVALID_IMAGE);
-  CHECK_CODE(load("\x7f" "ELF..."), CUDA_ERROR_NO_BINARY_FOR_GPU);
+  CHECK_CODE(load("\x7f"
+                  "ELF..."),
+             CUDA_ERROR_NO_BINARY_FOR_GPU);
   CHECK_CODE(load("no PTX at all"), CUDA_ERROR_INVALID_PTX);
   CUmodule module = nullptr;
   CHECK_CODE(cuModuleLoadData(&module, nullptr), CUDA_ERROR_INVALID_VALUE);
@@ -96,7 +100,8 @@ TEST("functions and variables of a module") {
   const CUmodule module = loadModule();
   CUfunction found = nullptr;
   CHECK_CODE(cuModuleGetFunction(&found, module, "nothing"), CUDA_ERROR_NOT_FOUND);
-  CHECK_CODE(cuModuleGetFunction(&found, reinterpret_cast<CUmodule>(&found), "add"), CUDA_ERROR_INVALID_HANDLE);
+  CHECK_CODE(cuModuleGetFunction(&found, reinterpret_cast<CUmodule>(&found), "add"),
+             CUDA_ERROR_INVALID_HANDLE);
   CHECK(function(module, "add") == function(module, "add"));
   const CUfunction add = function(module, "add");
   const char *name = nullptr;
@@ -130,13 +135,15 @@ TEST("attributes and parameters of a function") {
   };
   const CUfunction shared = function(module, "shared");
   CHECK_EQUAL(attribute(shared, CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES), 1000);
-  CHECK_EQUAL(attribute(shared, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES), (48 << 10) - 1000);
+  CHECK_EQUAL(attribute(shared, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES),
+              (48 << 10) - 1000);
   CHECK_EQUAL(attribute(shared, CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK), 1024);
   CHECK_EQUAL(attribute(function(module, "limited"), CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK), 64);
   CHECK_EQUAL(attribute(shared, CU_FUNC_ATTRIBUTE_PTX_VERSION), 80);
   CHECK(attribute(function(module, "add"), CU_FUNC_ATTRIBUTE_NUM_REGS) > 0);
   int value = 0;
-  CHECK_CODE(cuFuncGetAttribute(&value, static_cast<CUfunction_attribute>(99), shared), CUDA_ERROR_INVALID_VALUE);
+  CHECK_CODE(cuFuncGetAttribute(&value, static_cast<CUfunction_attribute>(99), shared),
+             CUDA_ERROR_INVALID_VALUE);
 
   const CUfunction packed = function(module, "packed");
   const std::size_t offsets[] = {0, 8, 16};
@@ -180,7 +187,8 @@ TEST("parameters of a launch") {
   std::memcpy(bytes + 8, &out, 8);
   std::memcpy(bytes + 16, &numbers, 12);
   std::size_t size = sizeof bytes;
-  void *extra[] = {CU_LAUNCH_PARAM_BUFFER_POINTER, bytes, CU_LAUNCH_PARAM_BUFFER_SIZE, &size, CU_LAUNCH_PARAM_END};
+  void *extra[] = {CU_LAUNCH_PARAM_BUFFER_POINTER, bytes, CU_LAUNCH_PARAM_BUFFER_SIZE, &size,
+                   CU_LAUNCH_PARAM_END};
   CHECK_DONE(run(nullptr, extra));
   CHECK_DONE(cuMemcpyDtoH_v2(words, out, 12));
   CHECK_EQUAL(words[0], 3u);
@@ -235,7 +243,8 @@ TEST("occupancy") {
   const CUfunction limited = function(module, "limited");
   const auto blocks = [](CUfunction function, int threads, std::size_t dynamicShared) {
     int count = -1;
-    CHECK_DONE(cuOccupancyMaxActiveBlocksPerMultiprocessor(&count, function, threads, dynamicShared));
+    CHECK_DONE(
+        cuOccupancyMaxActiveBlocksPerMultiprocessor(&count, function, threads, dynamicShared));
     return count;
   };
   // 32 blocks, 2048 threads, 164 KB of shared memory, of which each block takes 1 KB more.
@@ -248,5 +257,6 @@ TEST("occupancy") {
   CHECK_EQUAL(blocks(limited, 64, 164 << 10), 0);
   CHECK_EQUAL(blocks(function(module, "shared"), 64, 40 << 10), 3);
   int count = 0;
-  CHECK_CODE(cuOccupancyMaxActiveBlocksPerMultiprocessor(&count, limited, 0, 0), CUDA_ERROR_INVALID_VALUE);
+  CHECK_CODE(cuOccupancyMaxActiveBlocksPerMultiprocessor(&count, limited, 0, 0),
+             CUDA_ERROR_INVALID_VALUE);
 }

@@ -22,9 +22,11 @@ struct Place {
 const Place PLACES[] = {
     {".global", "mov.u64 %there, %memory; mov.u64 %generic, %there;"},
     {"", "mov.u64 %there, %memory; mov.u64 %generic, %there;"},
-    {".shared", "mov.u64 %there, shared; add.u64 %there, %there, %offset; cvta.shared.u64 %generic, %there;"},
-    {"", "mov.u64 %there, shared; add.u64 %there, %there, %offset; cvta.shared.u64 %generic, %there; "
-         "mov.u64 %there, %generic;"}};
+    {".shared",
+     "mov.u64 %there, shared; add.u64 %there, %there, %offset; cvta.shared.u64 %generic, %there;"},
+    {"",
+     "mov.u64 %there, shared; add.u64 %there, %there, %offset; cvta.shared.u64 %generic, %there; "
+     "mov.u64 %there, %generic;"}};
 
 // Brings %a to the place, executes the instruction and stores %d and what is at the place then.
 std::string kernel(const Place &place, const std::string &bits, const std::string &instruction) {
@@ -36,7 +38,8 @@ std::string kernel(const Place &place, const std::string &bits, const std::strin
 {
   .shared .align 16 .b8 shared[512];
   .reg .b32 %tid;
-  .reg .b)" + bits + R"( %a, %b, %c, %d;
+  .reg .b)" +
+         bits + R"( %a, %b, %c, %d;
   .reg .b64 %in, %memory, %out, %offset, %wide, %there, %generic;
   ld.param.u64 %in, [in];
   ld.param.u64 %memory, [memory];
@@ -48,8 +51,9 @@ std::string kernel(const Place &place, const std::string &bits, const std::strin
   add.u64 %memory, %memory, %offset;
   mul.wide.u32 %wide, %tid, 16;
   add.u64 %out, %out, %wide;
-)" + load("%a", 0) + load("%b", 8) + load("%c", 16) + "  mov.b" + bits + " %d, 0;\n  " +
-         place.address + "\n  st.b" + bits + " [%generic], %a;\n  " + instruction + "\n  ld.b" + bits +
+)" + load("%a", 0) +
+         load("%b", 8) + load("%c", 16) + "  mov.b" + bits + " %d, 0;\n  " + place.address +
+         "\n  st.b" + bits + " [%generic], %a;\n  " + instruction + "\n  ld.b" + bits +
          " %a, [%generic];\n  st.global.b" + bits + " [%out], %d;\n  st.global.b" + bits +
          " [%out+8], %a;\n  ret;\n}\n";
 }
@@ -69,7 +73,8 @@ void expectAtomic(const std::string &instruction, const Place &place, bool retur
     const Buffer<std::uint64_t> memory(THREADS);
     const std::vector<std::uint64_t> zeros(2 * THREADS);
     const Buffer<std::uint64_t> out(zeros);
-    code.run("atomics", {1, 1, 1}, {THREADS, 1, 1}, 0, {}, in.address(), memory.address(), out.address());
+    code.run("atomics", {1, 1, 1}, {THREADS, 1, 1}, 0, {}, in.address(), memory.address(),
+             out.address());
     const auto result = out.read();
     for (std::size_t k = 0; k < THREADS && first + k < arguments.size(); ++k) {
       const auto [a, b, c] = arguments[first + k];
@@ -79,12 +84,12 @@ void expectAtomic(const std::string &instruction, const Place &place, bool retur
       const auto given = [&, a = a, b = b, c = c] {
         return instruction + " on " + describe(a) + " with " + describe(b) + " " + describe(c);
       };
-      check(same(after, expected), __FILE__, __LINE__, [&] {
-        return given() + " leaves " + describe(after) + ", not " + describe(expected);
-      });
+      check(same(after, expected), __FILE__, __LINE__,
+            [&] { return given() + " leaves " + describe(after) + ", not " + describe(expected); });
       const T returned = returns ? a : T{};
-      check(toSlot(before) == toSlot(returned), __FILE__, __LINE__,
-            [&] { return given() + " returns " + describe(before) + ", not " + describe(returned); });
+      check(toSlot(before) == toSlot(returned), __FILE__, __LINE__, [&] {
+        return given() + " returns " + describe(before) + ", not " + describe(returned);
+      });
     }
   }
 }
@@ -100,11 +105,11 @@ template <class T, class F>
 void expectOperation(const std::string &operation, F f) {
   for (const Place &place : PLACES) {
     const auto onTwo = [&](T a, T b, T) { return f(a, b); };
-    expectAtomic<T>("atom" + std::string(place.space) + "." + operation + " %d, [%there], %b;", place, true,
-                    pairsOf<T>(), onTwo);
+    expectAtomic<T>("atom" + std::string(place.space) + "." + operation + " %d, [%there], %b;",
+                    place, true, pairsOf<T>(), onTwo);
     if (operation.rfind("exch", 0) == 0) continue;
-    expectAtomic<T>("red" + std::string(place.space) + "." + operation + " [%there], %b;", place, false,
-                    pairsOf<T>(), onTwo);
+    expectAtomic<T>("red" + std::string(place.space) + "." + operation + " [%there], %b;", place,
+                    false, pairsOf<T>(), onTwo);
   }
 }
 
@@ -132,8 +137,8 @@ void compareAndSwap(const std::string &type) {
     arguments.push_back({a, a, static_cast<T>(b + 1)});
   }
   for (const Place &place : PLACES) {
-    expectAtomic<T>("atom" + std::string(place.space) + ".cas." + type + " %d, [%there], %b, %c;", place, true,
-                    arguments, [](T a, T b, T c) { return a == b ? c : a; });
+    expectAtomic<T>("atom" + std::string(place.space) + ".cas." + type + " %d, [%there], %b, %c;",
+                    place, true, arguments, [](T a, T b, T c) { return a == b ? c : a; });
   }
 }
 
@@ -145,8 +150,9 @@ T added(T a, T b) {
 template <class T, class P>
 void sixteens(const std::string &type) {
   expectOperation<T>("add.noftz." + type, [](T a, T b) { return added(a, b); });
-  expectOperation<P>("add.noftz." + type + "x2",
-                     [](P a, P b) { return P{added(a.low, b.low), added(a.high, b.high)}; });
+  expectOperation<P>("add.noftz." + type + "x2", [](P a, P b) {
+    return P{added(a.low, b.low), added(a.high, b.high)};
+  });
 }
 
 }  // namespace
@@ -213,7 +219,8 @@ TEST("atomics of many threads on one place") {
   const Buffer<U> shares(BLOCKS);
   ptx::Options options;
   options.workers = 4;
-  code.run("tickets", {BLOCKS, 1, 1}, {SIZE, 1, 1}, 0, options, counter.address(), out.address(), shares.address());
+  code.run("tickets", {BLOCKS, 1, 1}, {SIZE, 1, 1}, 0, options, counter.address(), out.address(),
+           shares.address());
   CHECK_EQUAL(counter.read()[0], BLOCKS * SIZE);
   auto tickets = out.read();
   std::sort(tickets.begin(), tickets.end());

@@ -38,7 +38,8 @@ std::string kernel(const std::string &body) {
   mov.u32 %mine, shared;
   shl.b32 %r0, %tid, 2;
   add.u32 %mine, %mine, %r0;
-)" + body + "\n  ret;\n}\n";
+)" + body +
+         "\n  ret;\n}\n";
 }
 
 std::optional<ptx::Trap> runProbe(const std::string &body, const Launch &launch) {
@@ -58,7 +59,8 @@ std::optional<ptx::Trap> runProbe(const std::string &body, const Launch &launch)
 
 void expectRuns(const std::string &body, const Launch &launch = {}) {
   const auto trap = runProbe(body, launch);
-  check(!trap, __FILE__, __LINE__, [&] { return "trapped: " + std::string(trap->what()) + "\n" + body; });
+  check(!trap, __FILE__, __LINE__,
+        [&] { return "trapped: " + std::string(trap->what()) + "\n" + body; });
 }
 
 void expectTrap(const std::string &body, ptx::CudaError code, const std::string &message,
@@ -84,8 +86,8 @@ constexpr auto TIMEOUT = ptx::CudaError::LaunchTimeout;
 // Threads of one warp, or of all but one, go through a piece of code.
 std::string onlyWarp(int warp, const std::string &body) {
   const std::string label = "SKIP_" + std::to_string(warp) + "_" + std::to_string(body.size());
-  return "{ setp.ne.u32 %p6, %warp, " + std::to_string(warp) + ";\n@%p6 bra " + label + ";\n" + body +
-         "\n" + label + ": }\n";
+  return "{ setp.ne.u32 %p6, %warp, " + std::to_string(warp) + ";\n@%p6 bra " + label + ";\n" +
+         body + "\n" + label + ": }\n";
 }
 
 std::string onlyLane(int lane, const std::string &body) {
@@ -106,7 +108,8 @@ TEST("global memory: bounds") {
   expectTrap("mov.u64 %rd1, 0; ld.global.b32 %r1, [%rd1];", ILLEGAL, "out of bounds");
   expectTrap("mov.u64 %rd1, 0; st.b32 [%rd1], %r0;", ILLEGAL, "out of bounds");
   // One lane is enough, and it is the one that is named.
-  const std::string last = "mul.wide.u32 %rd1, %tid, 4; add.u64 %rd1, %buffer, %rd1; st.global.b32 [%rd1], %tid;";
+  const std::string last =
+      "mul.wide.u32 %rd1, %tid, 4; add.u64 %rd1, %buffer, %rd1; st.global.b32 [%rd1], %tid;";
   expectRuns(last, {256});
   const auto trap = runProbe(last, {288});
   CHECK(trap && trap->code == ILLEGAL);
@@ -242,7 +245,9 @@ TEST("races between warps") {
                                        }()});
   expectRuns("st.shared.b32 [shared], 1;", unchecked);
   // Neighbouring bytes are different places.
-  expectRuns("cvt.u16.u32 %h1, %tid; mov.u32 %r2, shared; add.u32 %r2, %r2, %tid; st.shared.b8 [%r2], %h1;");
+  expectRuns(
+      "cvt.u16.u32 %h1, %tid; mov.u32 %r2, shared; add.u32 %r2, %r2, %tid; st.shared.b8 [%r2], "
+      "%h1;");
 }
 
 TEST("races within a warp") {
@@ -255,7 +260,8 @@ TEST("races within a warp") {
   expectRuns(neighbour + write + "bar.warp.sync -1;" + read, warp);
   expectRuns(neighbour + write + "bar.sync 0;" + read, warp);
   // Lanes meet in a shuffle or a vote, but their accesses are not ordered by it.
-  expectTrap(neighbour + write + "shfl.sync.bfly.b32 %r4, %tid, 1, 31, -1;" + read, FAILED, "race", warp);
+  expectTrap(neighbour + write + "shfl.sync.bfly.b32 %r4, %tid, 1, 31, -1;" + read, FAILED, "race",
+             warp);
   expectTrap(neighbour + write + "vote.sync.any.pred %p1, %p2, -1;" + read, FAILED, "race", warp);
   // A lane may read its own word at any time.
   expectRuns(write + "ld.shared.b32 %r1, [%mine];", warp);
@@ -267,7 +273,8 @@ TEST("races within a warp") {
 TEST("races among some lanes") {
   const Launch warp{32};
   // Lanes 0..3 write and meet; one of them may read then, a fifth may not.
-  const std::string four = "st.shared.b32 [%mine], %tid; setp.lt.u32 %p1, %lane, 4;\n@%p1 bar.warp.sync 15;\n";
+  const std::string four =
+      "st.shared.b32 [%mine], %tid; setp.lt.u32 %p1, %lane, 4;\n@%p1 bar.warp.sync 15;\n";
   expectRuns(four + onlyLane(1, "ld.shared.b32 %r1, [shared];"), warp);
   expectTrap(four + onlyLane(4, "ld.shared.b32 %r1, [shared];"), FAILED, "race", warp);
   expectRuns(four + "bar.warp.sync -1;\n" + onlyLane(4, "ld.shared.b32 %r1, [shared];"), warp);
@@ -285,13 +292,16 @@ TEST("races and barriers of some warps") {
   // A producer arrives, a consumer waits: the consumer may read then, but what it writes after is
   // not ordered before the producer's next step.
   const Launch two{64};
-  const std::string produce = onlyWarp(0, onlyLane(0, "st.shared.b32 [shared], 5;") + "bar.arrive 1, 64;");
+  const std::string produce =
+      onlyWarp(0, onlyLane(0, "st.shared.b32 [shared], 5;") + "bar.arrive 1, 64;");
   const std::string consume = "bar.sync 1, 64;\n" + onlyLane(0, "ld.shared.b32 %r1, [shared];");
   expectRuns(produce + onlyWarp(1, consume), two);
-  expectTrap(onlyWarp(0, onlyLane(0, "st.shared.b32 [shared], 5;")) + onlyWarp(1, onlyLane(0, "ld.shared.b32 %r1, [shared];")),
+  expectTrap(onlyWarp(0, onlyLane(0, "st.shared.b32 [shared], 5;")) +
+                 onlyWarp(1, onlyLane(0, "ld.shared.b32 %r1, [shared];")),
              FAILED, "race", two);
-  expectTrap(produce + onlyWarp(1, consume) + onlyWarp(0, onlyLane(1, "st.shared.b32 [shared], 6;")),
-             FAILED, "race", two);
+  expectTrap(
+      produce + onlyWarp(1, consume) + onlyWarp(0, onlyLane(1, "st.shared.b32 [shared], 6;")),
+      FAILED, "race", two);
 }
 
 TEST("ldmatrix: races, alignment, uninitialised rows") {
@@ -303,14 +313,20 @@ TEST("ldmatrix: races, alignment, uninitialised rows") {
   const std::string load = "ldmatrix.sync.aligned.m8n8.x1.shared.b16 {%r4}, [%r2];";
   expectTrap(fill + load, FAILED, "race", warp);
   expectRuns(fill + "bar.warp.sync -1;\n" + load, warp);
-  expectTrap(fill + "bar.warp.sync -1;\nadd.u32 %r2, %r2, 8;\n" + load, MISALIGNED, "misaligned", warp);
-  expectTrap(fill + "bar.warp.sync -1;\nadd.u32 %r2, %r2, 512;\n" + load, FAILED, "uninitialised", warp);
-  expectTrap(fill + "bar.warp.sync -1;\nadd.u32 %r2, %r2, 1024;\n" + load, ILLEGAL, "out of bounds", warp);
+  expectTrap(fill + "bar.warp.sync -1;\nadd.u32 %r2, %r2, 8;\n" + load, MISALIGNED, "misaligned",
+             warp);
+  expectTrap(fill + "bar.warp.sync -1;\nadd.u32 %r2, %r2, 512;\n" + load, FAILED, "uninitialised",
+             warp);
+  expectTrap(fill + "bar.warp.sync -1;\nadd.u32 %r2, %r2, 1024;\n" + load, ILLEGAL, "out of bounds",
+             warp);
   // The addresses of lanes that give no row don't matter.
-  expectRuns(fill + "bar.warp.sync -1;\nsetp.ge.u32 %p1, %lane, 8;\n@%p1 mov.u32 %r2, 999999;\n" + load, warp);
+  expectRuns(
+      fill + "bar.warp.sync -1;\nsetp.ge.u32 %p1, %lane, 8;\n@%p1 mov.u32 %r2, 999999;\n" + load,
+      warp);
   const std::string load4 = "ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%r4, %r5, %r6, %r7}, [%r2];";
-  expectTrap(fill + "bar.warp.sync -1;\nsetp.ge.u32 %p1, %lane, 8;\n@%p1 mov.u32 %r2, 999999;\n" + load4,
-             MISALIGNED, "misaligned", warp);
+  expectTrap(
+      fill + "bar.warp.sync -1;\nsetp.ge.u32 %p1, %lane, 8;\n@%p1 mov.u32 %r2, 999999;\n" + load4,
+      MISALIGNED, "misaligned", warp);
 }
 
 // ---- cp.async ------------------------------------------------------------------------------------
@@ -329,9 +345,11 @@ TEST("cp.async: data is not there before the wait") {
   expectRuns(begin + "cp.async.wait_all;\n" + read);
   // A barrier is no wait, and a wait is no barrier.
   expectTrap(begin + "bar.sync 0;\n" + read, FAILED, "cp.async");
-  const std::string neighbour = "xor.b32 %r2, %r0, 128; mov.u32 %r3, shared; add.u32 %r2, %r2, %r3;\n";
+  const std::string neighbour =
+      "xor.b32 %r2, %r0, 128; mov.u32 %r3, shared; add.u32 %r2, %r2, %r3;\n";
   const std::string readOther = "ld.shared.b32 %r1, [%r2];\n";
-  expectTrap("st.shared.b32 [%mine], 0; bar.sync 0;\n" + neighbour + begin + "cp.async.wait_all;\n" + readOther,
+  expectTrap("st.shared.b32 [%mine], 0; bar.sync 0;\n" + neighbour + begin +
+                 "cp.async.wait_all;\n" + readOther,
              FAILED, "race");
   expectTrap(neighbour + begin + "bar.sync 0;\ncp.async.wait_all;\n" + readOther, FAILED, "");
   expectRuns(neighbour + begin + "cp.async.wait_all;\nbar.sync 0;\n" + readOther);
@@ -346,7 +364,8 @@ TEST("cp.async: data is not there before the wait") {
 
 TEST("cp.async: bounds, alignment, uninitialised source") {
   const auto copy = [](const std::string &to, const std::string &from, const std::string &size) {
-    return "cp.async.ca.shared.global [" + to + "], [" + from + "], " + size + ";\ncp.async.wait_all;\n";
+    return "cp.async.ca.shared.global [" + to + "], [" + from + "], " + size +
+           ";\ncp.async.wait_all;\n";
   };
   const Launch one{1};
   expectRuns(copy("shared+1008", "%buffer+1008", "16"), one);
@@ -358,7 +377,8 @@ TEST("cp.async: bounds, alignment, uninitialised source") {
   // What is not read need not exist.
   expectRuns("mov.u32 %r1, 0;\n" + copy("shared", "%buffer+1024", "16, %r1"), one);
   expectRuns("mov.u32 %r1, 8;\n" + copy("shared", "%buffer+1008", "16, %r1"), one);
-  expectTrap("mov.u32 %r1, 8;\n" + copy("shared", "%buffer+1024", "16, %r1"), ILLEGAL, "out of bounds", one);
+  expectTrap("mov.u32 %r1, 8;\n" + copy("shared", "%buffer+1024", "16, %r1"), ILLEGAL,
+             "out of bounds", one);
 }
 
 // ---- Barriers, warps, the end --------------------------------------------------------------------
@@ -370,7 +390,8 @@ TEST("barriers that never open") {
   // Threads that have ended are not waited for.
   expectRuns("setp.eq.u32 %p1, %warp, 1;\n@%p1 exit;\nbar.sync 0;\n");
   // Half a warp cannot wait at another place than its other half.
-  expectTrap("setp.lt.u32 %p1, %lane, 16;\n@%p1 bra A;\nbar.sync 0;\nbra B;\nA: bar.sync 0;\nB:", FAILED, "");
+  expectTrap("setp.lt.u32 %p1, %lane, 16;\n@%p1 bra A;\nbar.sync 0;\nbra B;\nA: bar.sync 0;\nB:",
+             FAILED, "");
   expectTrap("bar.sync 16;", FAILED, "barrier 16");
   expectTrap("bar.sync 0, 40;", FAILED, "multiple of 32");
 }
@@ -379,12 +400,14 @@ TEST("members of a warp that never come") {
   const Launch warp{32};
   expectRuns("shfl.sync.bfly.b32 %r1, %tid, 1, 31, -1;", warp);
   // Lanes 16..31 are named, and have gone elsewhere for good.
-  expectTrap("setp.ge.u32 %p1, %lane, 16;\n@%p1 bra A;\nshfl.sync.bfly.b32 %r1, %tid, 1, 31, -1;\nbra B;\n"
-             "A: bar.warp.sync 0xffff0000;\nbar.sync 0;\nB:",
-             FAILED, "", warp);
+  expectTrap(
+      "setp.ge.u32 %p1, %lane, 16;\n@%p1 bra A;\nshfl.sync.bfly.b32 %r1, %tid, 1, 31, -1;\nbra B;\n"
+      "A: bar.warp.sync 0xffff0000;\nbar.sync 0;\nB:",
+      FAILED, "", warp);
   // A lane that does not name itself, or takes from one that is not there.
   expectTrap("shfl.sync.bfly.b32 %r1, %tid, 1, 31, 1;", FAILED, "member mask", warp);
-  const std::string even = "and.b32 %r2, %lane, 1; setp.eq.u32 %p1, %r2, 0;\n@%p1 shfl.sync.bfly.b32 %r1, %tid, ";
+  const std::string even =
+      "and.b32 %r2, %lane, 1; setp.eq.u32 %p1, %r2, 0;\n@%p1 shfl.sync.bfly.b32 %r1, %tid, ";
   expectTrap(even + "1, 31, 0x55555555;", FAILED, "does not take part", warp);
   expectRuns(even + "2, 31, 0x55555555;", warp);
   // mma and ldmatrix need the whole warp.
@@ -401,7 +424,9 @@ TEST("a kernel that does not end") {
   limited.options.instructionLimit = 100'000;
   expectTrap("LOOP: bra LOOP;", TIMEOUT, "timeout", limited);
   expectTrap("LOOP: setp.eq.u32 %p1, %lane, 40;\n@!%p1 bra LOOP;", TIMEOUT, "timeout", limited);
-  expectRuns("mov.u32 %r1, 0;\nLOOP: add.u32 %r1, %r1, 1;\nsetp.lt.u32 %p1, %r1, 1000;\n@%p1 bra LOOP;", limited);
+  expectRuns(
+      "mov.u32 %r1, 0;\nLOOP: add.u32 %r1, %r1, 1;\nsetp.lt.u32 %p1, %r1, 1000;\n@%p1 bra LOOP;",
+      limited);
 }
 
 TEST("trap and brkpt") {
@@ -451,7 +476,8 @@ END:
       CHECK_EQUAL(trap.ptxLine, 15);  // three lines of directives stand before the text
       CHECK_EQUAL(trap.source, "stray.cu:42");
       const std::string what = trap.what();
-      for (const char *part : {"stray", "block (0,2,0)", "thread (0,0,0)", "15", "stray.cu:42", "out of bounds"}) {
+      for (const char *part :
+           {"stray", "block (0,2,0)", "thread (0,0,0)", "15", "stray.cu:42", "out of bounds"}) {
         check(what.find(part) != std::string::npos, __FILE__, __LINE__,
               [&] { return std::string(part) + " is not in: " + what; });
       }
@@ -470,8 +496,10 @@ void expectRefused(const std::string &body, const std::string &message, int line
     const Code code(body);
   } catch (const ptx::PtxError &error) {
     refused = true;
-    check(std::string(error.what()).find(message) != std::string::npos && (line == 0 || error.line == line),
-          __FILE__, __LINE__, [&] { return std::string("says: ") + error.what() + ", not '" + message + "'"; });
+    check(std::string(error.what()).find(message) != std::string::npos &&
+              (line == 0 || error.line == line),
+          __FILE__, __LINE__,
+          [&] { return std::string("says: ") + error.what() + ", not '" + message + "'"; });
   }
   check(refused, __FILE__, __LINE__, [&] { return "was loaded:\n" + body; });
 }
@@ -484,8 +512,9 @@ TEST("PTX that is refused when it is loaded") {
   CHECK(good.module().kernel("nothing") == nullptr);
   CHECK_EQUAL(good.module().version(), 70);
   CHECK_EQUAL(good.module().target(), 80);
-  expectRefused(".visible .entry k()\n{\n  .reg .b32 %r<3>;\n  frobnicate.u32 %r1, %r2;\n  ret;\n}\n",
-                "frobnicate", 7);
+  expectRefused(
+      ".visible .entry k()\n{\n  .reg .b32 %r<3>;\n  frobnicate.u32 %r1, %r2;\n  ret;\n}\n",
+      "frobnicate", 7);
   expectRefused(kernel("add.f17 %r1, %r1, %r2;"), "add.f17");
   expectRefused(kernel("add.u32 %r1, %r1, %r99;"), "%r99");
   expectRefused(kernel("add.u32 %r1, %r1;"), "operands");
@@ -497,9 +526,10 @@ TEST("PTX that is refused when it is loaded") {
   expectRefused(kernel(".reg .b32 %r1;"), "twice");
   expectRefused(kernel("ld.shared.b32 %r1, [buffer];"), "space");
   expectRefused(kernel("call nobody;"), "nobody");
-  expectRefused(kernel("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%r4, %r5, %r6, %r7}, {%r8, %r9}, "
-                       "{%r10}, {%r11, %r12, %r13, %r14};"),
-                "vector of 4");
+  expectRefused(
+      kernel("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%r4, %r5, %r6, %r7}, {%r8, %r9}, "
+             "{%r10}, {%r11, %r12, %r13, %r14};"),
+      "vector of 4");
   expectRefused(kernel("cp.async.cg.shared.global [shared], [%buffer], 8;"), "16 bytes");
   expectRefused(kernel("add.u32 %r1, %r1, %r2"), "");
   expectRefused(".visible .entry k() {", "");
@@ -512,9 +542,11 @@ TEST("atomics: bounds, alignment, races") {
   expectTrap("red.global.add.u32 [%fresh], 1;", FAILED, "uninitialised");
   expectTrap("atom.shared.add.u32 %r1, [shared+1024], 1;", ILLEGAL, "out of bounds");
   expectTrap("atom.shared.add.u32 %r1, [shared], 1;", FAILED, "uninitialised");
-  expectTrap("mov.u64 %rd1, local; cvta.local.u64 %rd1, %rd1; atom.add.u32 %r1, [%rd1], 1;", ILLEGAL, "local");
+  expectTrap("mov.u64 %rd1, local; cvta.local.u64 %rd1, %rd1; atom.add.u32 %r1, [%rd1], 1;",
+             ILLEGAL, "local");
   // Atomics do not race with each other, but with plain accesses.
-  const std::string clear = onlyWarp(0, onlyLane(0, "st.shared.b32 [shared], 0;")) + "bar.sync 0;\n";
+  const std::string clear =
+      onlyWarp(0, onlyLane(0, "st.shared.b32 [shared], 0;")) + "bar.sync 0;\n";
   const std::string count = "red.shared.add.u32 [shared], 1;\n";
   expectRuns(clear + count + "bar.sync 0;\nld.shared.b32 %r1, [shared];");
   expectTrap(clear + count + "ld.shared.b32 %r1, [shared];", FAILED, "race");

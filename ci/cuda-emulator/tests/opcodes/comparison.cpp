@@ -30,10 +30,14 @@ struct Comparison {
 
   bool holds(Order order) const {
     switch (order) {
-      case Order::Less: return less;
-      case Order::Equal: return equal;
-      case Order::Greater: return greater;
-      case Order::Unordered: break;
+      case Order::Less:
+        return less;
+      case Order::Equal:
+        return equal;
+      case Order::Greater:
+        return greater;
+      case Order::Unordered:
+        break;
     }
     return unordered;
   }

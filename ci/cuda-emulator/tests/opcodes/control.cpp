@@ -47,20 +47,24 @@ TEST("branches that part the lanes, and meet again") {
   });
   // Having met again, all lanes vote together.
   expectAll<U>(
-      "and.b32 %r1, %a0, 3; setp.eq.u32 %p1, %r1, 0; @%p1 bra A; setp.eq.u32 %p1, %r1, 1; @%p1 bra B; "
+      "and.b32 %r1, %a0, 3; setp.eq.u32 %p1, %r1, 0; @%p1 bra A; setp.eq.u32 %p1, %r1, 1; @%p1 bra "
+      "B; "
       "mov.b32 %d, 3; bra C; A: mov.b32 %d, 1; bra C; B: mov.b32 %d, 2; C: activemask.b32 %r2; "
       "setp.ne.u32 %p2, %r2, -1; @%p2 mov.b32 %d, 0;",
-      std::vector<std::tuple<U>>(values<U>().begin(), values<U>().begin() + 32),
-      [](U a) { return (a & 3) == 0 ? 1u : (a & 3) == 1 ? 2u : 3u; });
+      std::vector<std::tuple<U>>(values<U>().begin(), values<U>().begin() + 32), [](U a) {
+        return (a & 3) == 0 ? 1u : (a & 3) == 1 ? 2u : 3u;
+      });
 }
 
 TEST("brx.idx") {
-  expectAll<U>("and.b32 %r1, %a0, 3; TABLE: .branchtargets A, B, C, A; brx.idx %r1, TABLE; A: mov.b32 %d, 10; "
-               "bra E; B: mov.b32 %d, 20; bra E; C: mov.b32 %d, 30; E:",
-               combinations<U>(), [](U a) {
-                 constexpr U RESULTS[] = {10, 20, 30, 10};
-                 return RESULTS[a & 3];
-               });
+  expectAll<U>(
+      "and.b32 %r1, %a0, 3; TABLE: .branchtargets A, B, C, A; brx.idx %r1, TABLE; A: mov.b32 %d, "
+      "10; "
+      "bra E; B: mov.b32 %d, 20; bra E; C: mov.b32 %d, 30; E:",
+      combinations<U>(), [](U a) {
+        constexpr U RESULTS[] = {10, 20, 30, 10};
+        return RESULTS[a & 3];
+      });
 }
 
 TEST("calls") {
@@ -166,7 +170,8 @@ TEST("barriers") {
   st.shared.b32 [%r2], %tid;
   setp.lt.u32 %p1, %tid, 21;
   mov.u32 %r4, 0;
-  )" + barrier + R"(
+  )" + barrier +
+           R"(
   xor.b32 %place, %place, 252;
   add.u32 %r2, %place, %r1;
   ld.shared.b32 %r3, [%r2];
@@ -198,9 +203,10 @@ TEST("barriers") {
       expectMeeting(name + ".red.and" + aligned + ".pred %p2, 1, %p1;" + selected, 0);
       expectMeeting(name + ".red.or" + aligned + ".pred %p2, 1, %p1;" + selected, 1);
       // One warp arrives and the other waits, both ways, so that all have met.
-      expectMeeting("{ setp.lt.u32 %p3, %tid, 32; @%p3 bra FIRST; " + name + ".arrive" + aligned + " 4, 64; " +
-                        name + ".sync" + aligned + " 5, 64; bra JOIN; FIRST: " + name + ".sync" + aligned +
-                        " 4, 64; " + name + ".arrive" + aligned + " 5, 64; JOIN: }",
+      expectMeeting("{ setp.lt.u32 %p3, %tid, 32; @%p3 bra FIRST; " + name + ".arrive" + aligned +
+                        " 4, 64; " + name + ".sync" + aligned + " 5, 64; bra JOIN; FIRST: " + name +
+                        ".sync" + aligned + " 4, 64; " + name + ".arrive" + aligned +
+                        " 5, 64; JOIN: }",
                     0);
     }
   }
@@ -260,7 +266,8 @@ TEST("special registers") {
   mad.lo.u32 %r1, %r1, 5, %tid.x;
   mul.wide.u32 %offset, %r1, 4;
   add.u64 %out, %out, %offset;
-  mov.u32 %r2, )" + std::string(each.name) + R"(;
+  mov.u32 %r2, )" + std::string(each.name) +
+                    R"(;
   st.shared.b32 [fixed], 0;
   st.global.b32 [%out], %r2;
   ret;

@@ -158,14 +158,14 @@ template <class P, class T>
 void packed(const std::string &type) {
   for (const Rounding rounding : {Rounding::Nearest, Rounding::Zero}) {
     for (const bool relu : {false, true}) {
-      expect<P, float, float>(
-          "cvt" + modifier(rounding) + (relu ? ".relu." : ".") + type + ".f32", [&](float a, float b) {
-            const auto convert = [&](float x) {
-              // .relu: negative results become 0; NaN stays NaN.
-              return encodeAs<T>(relu && x <= 0 ? 0 : x, rounding);
-            };
-            return P{convert(b), convert(a)};
-          });
+      expect<P, float, float>("cvt" + modifier(rounding) + (relu ? ".relu." : ".") + type + ".f32",
+                              [&](float a, float b) {
+                                const auto convert = [&](float x) {
+                                  // .relu: negative results become 0; NaN stays NaN.
+                                  return encodeAs<T>(relu && x <= 0 ? 0 : x, rounding);
+                                };
+                                return P{convert(b), convert(a)};
+                              });
     }
   }
 }
@@ -181,6 +181,42 @@ TEST("conversions from and to integers") {
   integer<std::int32_t>();
   integer<std::uint64_t>();
   integer<std::int64_t>();
+}
+
+namespace {
+
+// In registers of 64 bits on both sides: what lies above the source counts for nothing, and the
+// result is extended by its sign or by zeros.
+template <class D, class S>
+void inWideRegisters() {
+  using Wide = std::uint64_t;
+  expect<Wide, Wide>("cvt." + nameOf<D>() + "." + nameOf<S>(), [](Wide a) {
+    const auto d = static_cast<D>(static_cast<S>(a));
+    return std::is_signed_v<D>
+               ? static_cast<Wide>(std::int64_t{static_cast<std::make_signed_t<D>>(d)})
+               : static_cast<Wide>(d);
+  });
+}
+
+template <class D>
+void inWideRegisters() {
+  inWideRegisters<D, std::uint8_t>();
+  inWideRegisters<D, std::int8_t>();
+  inWideRegisters<D, std::uint16_t>();
+  inWideRegisters<D, std::int16_t>();
+  inWideRegisters<D, std::uint32_t>();
+  inWideRegisters<D, std::int32_t>();
+}
+
+}  // namespace
+
+TEST("conversions in registers wider than their types") {
+  inWideRegisters<std::uint8_t>();
+  inWideRegisters<std::int8_t>();
+  inWideRegisters<std::uint16_t>();
+  inWideRegisters<std::int16_t>();
+  inWideRegisters<std::uint32_t>();
+  inWideRegisters<std::int32_t>();
 }
 
 TEST("conversions between floats") {
@@ -221,7 +257,8 @@ TEST("all 16-bit floats, and the values next to the middle between them") {
     halves.push_back({Half{static_cast<std::uint16_t>(bits)}});
     bfloats.push_back({Bfloat{static_cast<std::uint16_t>(bits)}});
   }
-  expectAll<float>("cvt.f32.f16 %d, %a0;", halves, [](Half a) { return static_cast<float>(decode(a)); });
+  expectAll<float>("cvt.f32.f16 %d, %a0;", halves,
+                   [](Half a) { return static_cast<float>(decode(a)); });
   expectAll<float>("cvt.f32.bf16 %d, %a0;", bfloats,
                    [](Bfloat a) { return static_cast<float>(decode(a)); });
   const auto between = [](const Format &format) {
@@ -257,7 +294,8 @@ TEST("tf32") {
   };
   std::vector<std::tuple<float>> list = combinations<float>();
   for (std::uint32_t bits = 0x3f801000; bits < 0x3f808000; bits += 0x800) {
-    for (const std::uint32_t near : {bits - 1, bits, bits + 1}) list.push_back({bitCast<float>(near)});
+    for (const std::uint32_t near : {bits - 1, bits, bits + 1})
+      list.push_back({bitCast<float>(near)});
   }
   expectAll<float>("cvt.rna.tf32.f32 %d, %a0;", list, reference);
 }

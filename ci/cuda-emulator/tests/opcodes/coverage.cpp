@@ -17,8 +17,8 @@ TEST("every opcode of the table has been tested", 1) {
   }
   std::sort(missing.begin(), missing.end());
   check(missing.empty(), __FILE__, __LINE__, [&] {
-    std::string text = std::to_string(missing.size()) + " of " + std::to_string(table.all().size()) +
-                       " opcodes have not been executed:";
+    std::string text = std::to_string(missing.size()) + " of " +
+                       std::to_string(table.all().size()) + " opcodes have not been executed:";
     for (const std::string &opcode : missing) text += " " + opcode;
     return text;
   });

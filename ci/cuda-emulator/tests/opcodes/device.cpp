@@ -59,7 +59,8 @@ std::string snippetText(const std::string &instructions, const std::vector<Carri
   const auto declare = [&](const Carrier &carrier, const std::string &name) {
     text += std::string("  .reg .") + carrier.registers + " " + name + ";\n";
   };
-  for (std::size_t k = 0; k < arguments.size(); ++k) declare(arguments[k], "%a" + std::to_string(k));
+  for (std::size_t k = 0; k < arguments.size(); ++k)
+    declare(arguments[k], "%a" + std::to_string(k));
   declare(result, "%d");
   text += R"(
   ld.param.u64 %in, [in];

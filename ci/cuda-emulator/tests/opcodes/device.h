@@ -41,7 +41,8 @@ ptx::Memory &memory();
 template <class T>
 class Buffer {
  public:
-  explicit Buffer(std::size_t count) : address_(memory().allocate(count * sizeof(T))), count_(count) {}
+  explicit Buffer(std::size_t count)
+      : address_(memory().allocate(count * sizeof(T))), count_(count) {}
   explicit Buffer(const std::vector<T> &values) : Buffer(values.size()) { write(values); }
   ~Buffer() { memory().free(address_); }
   Buffer(const Buffer &) = delete;

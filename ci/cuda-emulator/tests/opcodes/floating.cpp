@@ -116,7 +116,8 @@ bool near(float actual, double exact, bool ftz, Allowance allowance) {
   if (same(actual, rounded)) return true;
   if (!std::isfinite(actual) || !std::isfinite(rounded)) return false;
   const double smallest = std::numeric_limits<float>::denorm_min();
-  const double ulp = exact == 0 ? smallest : std::max(std::ldexp(1.0, std::ilogb(exact) - 23), smallest);
+  const double ulp =
+      exact == 0 ? smallest : std::max(std::ldexp(1.0, std::ilogb(exact) - 23), smallest);
   const double allowed = std::max(allowance.ulps * ulp, allowance.absolute);
   // A result on the edge of what is flushed may come out as either.
   const double flushable = ftz ? std::numeric_limits<float>::min() * 1.0001 : 0;
@@ -176,19 +177,24 @@ TEST("testp and copysign") {
 // elsewhere, sin and cos 2^-20.5 in [-pi, pi], tanh relative 2^-11.
 TEST("approximate f32 functions") {
   for (const bool ftz : {false, true}) {
-    approximate("rcp.approx", ftz, {1}, [](double a) { return 1 / a; }, sweep(1e-44, 3e38));
-    approximate("sqrt.approx", ftz, {1.01}, [](double a) { return std::sqrt(a); },
-                sweep(1e-44, 3e38));
-    approximate("rsqrt.approx", ftz, {2}, [](double a) { return 1 / std::sqrt(a); },
-                sweep(1e-44, 3e38));
-    approximate("ex2.approx", ftz, {2}, [](double a) { return std::exp2(a); }, sweep(1e-44, 200));
-    approximate("lg2.approx", ftz, {1, std::ldexp(1, -22)}, [](double a) { return std::log2(a); },
-                sweep(1e-44, 3e38));
+    approximate(
+        "rcp.approx", ftz, {1}, [](double a) { return 1 / a; }, sweep(1e-44, 3e38));
+    approximate(
+        "sqrt.approx", ftz, {1.01}, [](double a) { return std::sqrt(a); }, sweep(1e-44, 3e38));
+    approximate(
+        "rsqrt.approx", ftz, {2}, [](double a) { return 1 / std::sqrt(a); }, sweep(1e-44, 3e38));
+    approximate(
+        "ex2.approx", ftz, {2}, [](double a) { return std::exp2(a); }, sweep(1e-44, 200));
+    approximate(
+        "lg2.approx", ftz, {1, std::ldexp(1, -22)}, [](double a) { return std::log2(a); },
+        sweep(1e-44, 3e38));
     const double trigonometric = std::pow(2, -20.5);
-    approximate("sin.approx", ftz, {0, trigonometric}, [](double a) { return std::sin(a); },
-                sweep(1e-44, 3.14159));
-    approximate("cos.approx", ftz, {0, trigonometric}, [](double a) { return std::cos(a); },
-                sweep(1e-44, 3.14159));
+    approximate(
+        "sin.approx", ftz, {0, trigonometric}, [](double a) { return std::sin(a); },
+        sweep(1e-44, 3.14159));
+    approximate(
+        "cos.approx", ftz, {0, trigonometric}, [](double a) { return std::cos(a); },
+        sweep(1e-44, 3.14159));
     for (const char *division : {"div.approx", "div.full"}) {
       // For divisors of a size between 2^-126 and 2^126; larger ones may give 0.
       std::vector<std::tuple<float, float>> pairs;
@@ -211,7 +217,8 @@ TEST("approximate f32 functions") {
   expectWithin<float>(
       "tanh.approx.f32 %d, %a0;", sweep(1e-44, 100), [](float a) { return std::tanh(a); },
       [&](float actual, float expected, float) {
-        return same(actual, expected) || std::fabs(actual - expected) <= relative * std::fabs(expected);
+        return same(actual, expected) ||
+               std::fabs(actual - expected) <= relative * std::fabs(expected);
       });
 }
 

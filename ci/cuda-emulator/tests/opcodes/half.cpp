@@ -44,8 +44,9 @@ template <class T, class F>
 void both2(const std::string &name, F f) {
   expect<T, T, T>(name + "." + NAME<T>, f);
   using P = PairOf<T>;
-  expect<P, P, P>(name + "." + NAME<T> + "x2",
-                  [&](P a, P b) { return P{f(a.low, b.low), f(a.high, b.high)}; });
+  expect<P, P, P>(name + "." + NAME<T> + "x2", [&](P a, P b) {
+    return P{f(a.low, b.low), f(a.high, b.high)};
+  });
 }
 
 template <class T, class F>
@@ -67,20 +68,18 @@ void arithmetic(bool ftz, bool sat) {
   for (const char *round : {"", ".rn"}) {
     both2<T>("add" + (round + modifiers), [&](T a, T b) { return out(sum(in(a), in(b))); });
     both2<T>("sub" + (round + modifiers), [&](T a, T b) { return out(sum(in(a), -in(b))); });
-    both2<T>("mul" + (round + modifiers), [&](T a, T b) { return out(in(a) * in(b)); });
+    both2<T>("mul" + (round + modifiers), [&](T a, T b) { return out(in(a)*in(b)); });
   }
-  both3<T>("fma.rn" + modifiers, [&](T a, T b, T c) { return out(sum(in(a) * in(b), in(c))); });
+  both3<T>("fma.rn" + modifiers, [&](T a, T b, T c) { return out(sum(in(a)*in(b), in(c))); });
   if (sat) return;
   both3<T>("fma.rn" + modifiers + ".relu", [&](T a, T b, T c) {
-    const long double x = sum(in(a) * in(b), in(c));
+    const long double x = sum(in(a)*in(b), in(c));
     return out(x <= 0 ? 0 : x);
   });
-  both1<T>("neg" + modifiers, [&](T a) {
-    return T{static_cast<std::uint16_t>(flushedIf16(ftz, a).bits ^ 0x8000)};
-  });
-  both1<T>("abs" + modifiers, [&](T a) {
-    return T{static_cast<std::uint16_t>(flushedIf16(ftz, a).bits & 0x7fff)};
-  });
+  both1<T>("neg" + modifiers,
+           [&](T a) { return T{static_cast<std::uint16_t>(flushedIf16(ftz, a).bits ^ 0x8000)}; });
+  both1<T>("abs" + modifiers,
+           [&](T a) { return T{static_cast<std::uint16_t>(flushedIf16(ftz, a).bits & 0x7fff)}; });
   for (const bool larger : {false, true}) {
     for (const bool nan : {false, true}) {
       both2<T>((larger ? "max" : "min") + modifiers + (nan ? ".NaN" : ""), [&](T a, T b) {
@@ -107,13 +106,17 @@ void approximate(const std::string &name, double relative, bool ftz, F f) {
     const double smallest = decode(T{1});
     return std::fabs(decode(actual) - f(x)) <= std::max(relative * std::fabs(f(x)), 2 * smallest);
   };
-  expectWithin<T>(name + "." + NAME<T> + " %d, %a0;", combinations<T>(),
-                  [&](T a) { return encodeAs<T>(f(decode(a))); },
-                  [&](T actual, T, T a) { return near(actual, a); });
+  expectWithin<T>(
+      name + "." + NAME<T> + " %d, %a0;", combinations<T>(),
+      [&](T a) { return encodeAs<T>(f(decode(a))); },
+      [&](T actual, T, T a) { return near(actual, a); });
   using P = PairOf<T>;
-  expectWithin<P>(name + "." + NAME<T> + "x2 %d, %a0;", combinations<P>(),
-                  [&](P a) { return P{encodeAs<T>(f(decode(a.low))), encodeAs<T>(f(decode(a.high)))}; },
-                  [&](P actual, P, P a) { return near(actual.low, a.low) && near(actual.high, a.high); });
+  expectWithin<P>(
+      name + "." + NAME<T> + "x2 %d, %a0;", combinations<P>(),
+      [&](P a) {
+        return P{encodeAs<T>(f(decode(a.low))), encodeAs<T>(f(decode(a.high)))};
+      },
+      [&](P actual, P, P a) { return near(actual.low, a.low) && near(actual.high, a.high); });
 }
 
 }  // namespace

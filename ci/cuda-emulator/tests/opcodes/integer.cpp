@@ -17,9 +17,9 @@ template <class T>
 constexpr bool SIGNED = std::is_signed_v<T>;
 
 template <class T>
-using Double = std::conditional_t<
-    sizeof(T) == 2, std::conditional_t<SIGNED<T>, std::int32_t, std::uint32_t>,
-    std::conditional_t<SIGNED<T>, std::int64_t, std::uint64_t>>;
+using Double =
+    std::conditional_t<sizeof(T) == 2, std::conditional_t<SIGNED<T>, std::int32_t, std::uint32_t>,
+                       std::conditional_t<SIGNED<T>, std::int64_t, std::uint64_t>>;
 
 template <class T>
 i128 product(T a, T b) {
@@ -116,9 +116,11 @@ void arithmetic(const std::string &type) {
   expect<T, T, T>("sub." + type, [](T a, T b) { return static_cast<T>(i128{a} - b); });
   expect<T, T, T>("mul.lo." + type, [](T a, T b) { return static_cast<T>(product(a, b)); });
   expect<T, T, T>("mul.hi." + type, [](T a, T b) { return high(a, b); });
-  expect<T, T, T, T>("mad.lo." + type,
-                     [](T a, T b, T c) { return static_cast<T>(static_cast<u128>(product(a, b)) + c); });
-  expect<T, T, T, T>("mad.hi." + type, [](T a, T b, T c) { return static_cast<T>(i128{high(a, b)} + c); });
+  expect<T, T, T, T>("mad.lo." + type, [](T a, T b, T c) {
+    return static_cast<T>(static_cast<u128>(product(a, b)) + c);
+  });
+  expect<T, T, T, T>("mad.hi." + type,
+                     [](T a, T b, T c) { return static_cast<T>(i128{high(a, b)} + c); });
   expect<T, T, T>("min." + type, [](T a, T b) { return a < b ? a : b; });
   expect<T, T, T>("max." + type, [](T a, T b) { return a > b ? a : b; });
   expect<T, T, T, T>("sad." + type, [](T a, T b, T c) {
@@ -225,12 +227,12 @@ void carries(const std::string &type, const char *registers) {
                    });
     }
   }
-  expectAll<U>(discard + "mad.hi.cc." + type + " %low, %a0, %a1, %a2; addc." + type +
-                   " %d, %a3, 0; }",
-               combined, [&](U a, U b, U c, U d) {
-                 const U top = static_cast<U>(high(static_cast<T>(a), static_cast<T>(b)));
-                 return static_cast<U>(d + (static_cast<U>(top + c) < top ? 1 : 0));
-               });
+  expectAll<U>(
+      discard + "mad.hi.cc." + type + " %low, %a0, %a1, %a2; addc." + type + " %d, %a3, 0; }",
+      combined, [&](U a, U b, U c, U d) {
+        const U top = static_cast<U>(high(static_cast<T>(a), static_cast<T>(b)));
+        return static_cast<U>(d + (static_cast<U>(top + c) < top ? 1 : 0));
+      });
   // The .cc of the second instruction: its carry, read by a third.
   const std::string third = "addc." + type + " %d, 0, 0; }";
   for (const bool subtracts : {false, true}) {
@@ -377,9 +379,8 @@ TEST("lop3, shf, bmsk, szext") {
       return d;
     });
     const auto kept = [&](U b) { return clamp ? std::min(b, 32u) : b & 31; };
-    expect<U, U, U>("szext." + mode + ".u32", [&](U a, U b) {
-      return kept(b) == 32 ? a : a & ((1u << kept(b)) - 1);
-    });
+    expect<U, U, U>("szext." + mode + ".u32",
+                    [&](U a, U b) { return kept(b) == 32 ? a : a & ((1u << kept(b)) - 1); });
     expect<std::int32_t, std::int32_t, U>("szext." + mode + ".s32", [&](std::int32_t a, U b) {
       const U n = kept(b);
       std::int32_t d = 0;
@@ -407,12 +408,10 @@ TEST("prmt") {
     const char *name;
     U sources[4];
   };
-  const Mode modes[] = {{"f4e", {0x3210, 0x4321, 0x5432, 0x6543}},
-                        {"b4e", {0x5670, 0x6701, 0x7012, 0x0123}},
-                        {"rc8", {0x0000, 0x1111, 0x2222, 0x3333}},
-                        {"ecl", {0x3210, 0x3211, 0x3222, 0x3333}},
-                        {"ecr", {0x0000, 0x1110, 0x2210, 0x3210}},
-                        {"rc16", {0x1010, 0x3232, 0x1010, 0x3232}}};
+  const Mode modes[] = {
+      {"f4e", {0x3210, 0x4321, 0x5432, 0x6543}}, {"b4e", {0x5670, 0x6701, 0x7012, 0x0123}},
+      {"rc8", {0x0000, 0x1111, 0x2222, 0x3333}}, {"ecl", {0x3210, 0x3211, 0x3222, 0x3333}},
+      {"ecr", {0x0000, 0x1110, 0x2210, 0x3210}}, {"rc16", {0x1010, 0x3232, 0x1010, 0x3232}}};
   for (const Mode &mode : modes) {
     expect<U, U, U, U>(std::string("prmt.b32.") + mode.name, [&](U a, U b, U c) {
       U d = 0;

@@ -28,10 +28,12 @@ struct Multiplicand {
   std::function<double(std::uint32_t)> decode;
 };
 
-const Multiplicand F16{"f16", 16, [](double x) { return std::uint32_t{encode(x, HALF_FORMAT)}; },
-                       [](std::uint32_t bits) { return decode(static_cast<std::uint16_t>(bits), HALF_FORMAT); }};
-const Multiplicand BF16{"bf16", 16, [](double x) { return std::uint32_t{encode(x, BFLOAT_FORMAT)}; },
-                        [](std::uint32_t bits) { return decode(static_cast<std::uint16_t>(bits), BFLOAT_FORMAT); }};
+const Multiplicand F16{
+    "f16", 16, [](double x) { return std::uint32_t{encode(x, HALF_FORMAT)}; },
+    [](std::uint32_t bits) { return decode(static_cast<std::uint16_t>(bits), HALF_FORMAT); }};
+const Multiplicand BF16{
+    "bf16", 16, [](double x) { return std::uint32_t{encode(x, BFLOAT_FORMAT)}; },
+    [](std::uint32_t bits) { return decode(static_cast<std::uint16_t>(bits), BFLOAT_FORMAT); }};
 const Multiplicand TF32{"tf32", 32,
                         [](double x) {
                           const auto bits = bitCast<std::uint32_t>(static_cast<float>(x));
@@ -64,18 +66,24 @@ const Shape SHAPES[] = {
      [](int lane, int i) {
        return Place{i < 2 ? groupId(lane) : groupId(lane) + 8, inGroup(lane) * 2 + (i & 1)};
      },
-     [](int lane, int i) { return Place{inGroup(lane) * 2 + i, groupId(lane)}; }},
+     [](int lane, int i) {
+       return Place{inGroup(lane) * 2 + i, groupId(lane)};
+     }},
     {TF32, 8,
      [](int lane, int i) {
        return Place{i == 0 || i == 2 ? groupId(lane) : groupId(lane) + 8,
                     i < 2 ? inGroup(lane) : inGroup(lane) + 4};
      },
-     [](int lane, int i) { return Place{i == 0 ? inGroup(lane) : inGroup(lane) + 4, groupId(lane)}; }},
+     [](int lane, int i) {
+       return Place{i == 0 ? inGroup(lane) : inGroup(lane) + 4, groupId(lane)};
+     }},
     {TF32, 4,
      [](int lane, int i) {
        return Place{i == 0 ? groupId(lane) : groupId(lane) + 8, inGroup(lane)};
      },
-     [](int lane, int) { return Place{inGroup(lane), groupId(lane)}; }},
+     [](int lane, int) {
+       return Place{inGroup(lane), groupId(lane)};
+     }},
 };
 
 // The registers of one operand: element i of a lane lies in register i / (elements of a register),
@@ -95,7 +103,8 @@ std::vector<std::uint32_t> fragments(const Layout &layout, int elements, int bit
 
 std::string list(const char *name, int count) {
   std::string text = "{";
-  for (int k = 0; k < count; ++k) text += (k == 0 ? "" : ", ") + std::string(name) + std::to_string(k);
+  for (int k = 0; k < count; ++k)
+    text += (k == 0 ? "" : ", ") + std::string(name) + std::to_string(k);
   return text + "}";
 }
 
@@ -113,13 +122,13 @@ std::string mmaKernel(const Shape &shape, const std::string &type) {
   mul.wide.u32 %offset, %lane, 4;
 )";
   for (const char *matrix : {"a", "b", "c", "d"}) {
-    text += std::string("  ld.param.u64 %p") + matrix + ", [" + matrix + "];\n  add.u64 %p" + matrix +
-            ", %p" + matrix + ", %offset;\n";
+    text += std::string("  ld.param.u64 %p") + matrix + ", [" + matrix + "];\n  add.u64 %p" +
+            matrix + ", %p" + matrix + ", %offset;\n";
   }
   const auto load = [&](const char *matrix, int count) {
     for (int k = 0; k < count; ++k) {
-      text += std::string("  ld.global.b32 %") + matrix + std::to_string(k) + ", [%p" + matrix + "+" +
-              std::to_string(128 * k) + "];\n";
+      text += std::string("  ld.global.b32 %") + matrix + std::to_string(k) + ", [%p" + matrix +
+              "+" + std::to_string(128 * k) + "];\n";
     }
   };
   load("a", registersOfA);
@@ -154,9 +163,8 @@ void multiply(const Shape &shape, const Multiplicand &format, const std::functio
                                                 [&](Place p) { return a[p.row][p.column]; }));
   const Buffer<std::uint32_t> bufferB(fragments(shape.b, 8 * shape.depth / LANES, format.bits,
                                                 [&](Place p) { return b[p.row][p.column]; }));
-  const Buffer<std::uint32_t> bufferC(fragments(accumulator, 4, 32, [&](Place p) {
-    return bitCast<std::uint32_t>(c[p.row][p.column]);
-  }));
+  const Buffer<std::uint32_t> bufferC(fragments(
+      accumulator, 4, 32, [&](Place p) { return bitCast<std::uint32_t>(c[p.row][p.column]); }));
   const Buffer<std::uint32_t> bufferD(4 * LANES);
   code.run("multiply", {1, 1, 1}, {LANES, 1, 1}, 0, {}, bufferA.address(), bufferB.address(),
            bufferC.address(), bufferD.address());
@@ -196,8 +204,10 @@ TEST("mma.sync, fragment layouts") {
   std::mt19937 random(5);
   forAllShapes([&](const Shape &shape, const Multiplicand &format) {
     for (int round = 0; round < 4; ++round) {
-      multiply(shape, format, [&] { return static_cast<double>(static_cast<int>(random() % 201) - 100); },
-               [](double actual, double exact, double) { return actual == exact; });
+      multiply(
+          shape, format,
+          [&] { return static_cast<double>(static_cast<int>(random() % 201) - 100); },
+          [](double actual, double exact, double) { return actual == exact; });
     }
   });
 }
@@ -208,10 +218,11 @@ TEST("mma.sync, random fragments against double") {
   std::normal_distribution<double> normal;
   forAllShapes([&](const Shape &shape, const Multiplicand &format) {
     for (int round = 0; round < 20; ++round) {
-      multiply(shape, format, [&] { return normal(random); },
-               [&](double actual, double exact, double magnitude) {
-                 return std::fabs(actual - exact) <= shape.depth * std::ldexp(magnitude, -23);
-               });
+      multiply(
+          shape, format, [&] { return normal(random); },
+          [&](double actual, double exact, double magnitude) {
+            return std::fabs(actual - exact) <= shape.depth * std::ldexp(magnitude, -23);
+          });
     }
   });
 }
@@ -247,7 +258,8 @@ TEST("ldmatrix") {
     for (const bool transposed : {false, true}) {
       for (const bool generic : {false, true}) {
         const std::string opcode = "ldmatrix.sync.aligned.m8n8.x" + std::to_string(count) +
-                                   (transposed ? ".trans" : "") + (generic ? "" : ".shared") + ".b16";
+                                   (transposed ? ".trans" : "") + (generic ? "" : ".shared") +
+                                   ".b16";
         std::string text = R"(
 .visible .entry loads(.param .u64 rows, .param .u64 addresses, .param .u64 out)
 {
@@ -278,12 +290,14 @@ TEST("ldmatrix") {
         text += "  " + opcode + " " + list("%v", count) + ", [%there];\n";
         text += "  mul.wide.u32 %offset, %lane, 4;\n  add.u64 %out, %out, %offset;\n";
         for (int k = 0; k < count; ++k) {
-          text += "  st.global.b32 [%out+" + std::to_string(128 * k) + "], %v" + std::to_string(k) + ";\n";
+          text += "  st.global.b32 [%out+" + std::to_string(128 * k) + "], %v" + std::to_string(k) +
+                  ";\n";
         }
         const Code code(text + "  ret;\n}\n");
 
         std::vector<std::uint16_t> elements(8 * ROWS);
-        for (std::size_t k = 0; k < elements.size(); ++k) elements[k] = static_cast<std::uint16_t>(k);
+        for (std::size_t k = 0; k < elements.size(); ++k)
+          elements[k] = static_cast<std::uint16_t>(k);
         std::vector<std::uint32_t> addresses(LANES);
         for (std::uint32_t &address : addresses) address = 16 * (random() % ROWS);
         const Buffer<std::uint16_t> rows(elements);
@@ -303,8 +317,9 @@ TEST("ldmatrix") {
                 element(lane / 4, 2 * (lane % 4)) | element(lane / 4, 2 * (lane % 4) + 1) << 16;
             const std::uint32_t actual = result[static_cast<std::size_t>(LANES * matrix + lane)];
             check(actual == expected, __FILE__, __LINE__, [&] {
-              return opcode + ": matrix " + std::to_string(matrix) + ", lane " + std::to_string(lane) +
-                     " has " + describe(actual) + ", not " + describe(expected);
+              return opcode + ": matrix " + std::to_string(matrix) + ", lane " +
+                     std::to_string(lane) + " has " + describe(actual) + ", not " +
+                     describe(expected);
             });
           }
         }

@@ -32,7 +32,8 @@ std::vector<std::uint8_t> noise(std::size_t count) {
 // "{%v0, %v1}", or "%v0" for one.
 std::string registers(const char *name, int count) {
   std::string list;
-  for (int k = 0; k < count; ++k) list += (k == 0 ? "" : ", ") + std::string(name) + std::to_string(k);
+  for (int k = 0; k < count; ++k)
+    list += (k == 0 ? "" : ", ") + std::string(name) + std::to_string(k);
   return count == 1 ? list : "{" + list + "}";
 }
 
@@ -56,12 +57,14 @@ std::string transferKernel(const std::string &declarations, const std::string &b
   cvt.u64.u32 %wide, %offset;
   add.u64 %in, %in, %wide;
   add.u64 %out, %out, %wide;
-)" + body + "  ret;\n}\n";
+)" + body +
+         "  ret;\n}\n";
 }
 
 constexpr std::uint32_t THREADS = 64;
 
-std::vector<std::uint8_t> transfer(const std::string &text, const std::vector<std::uint8_t> &source) {
+std::vector<std::uint8_t> transfer(const std::string &text,
+                                   const std::vector<std::uint8_t> &source) {
   const Code code(text);
   const Buffer<std::uint8_t> in(source);
   const std::vector<std::uint8_t> zeros(source.size());
@@ -97,12 +100,14 @@ void throughSpace(const std::string &space, const std::string &declarations,
       const std::string opcode = vectorOf(count) + "." + type.name + " ";
       const std::string registerList =
           "  .reg .b" + std::to_string(registerBits(type)) + " %v<4>, %w<4>;\n";
-      const std::string body = address + "  ld.global" + opcode + registers("%v", count) + ", [%in];\n" +
-                               "  st" + space + opcode + "[%there], " + registers("%v", count) + ";\n" +
-                               "  ld" + space + opcode + registers("%w", count) + ", [%there];\n" +
-                               "  st.global" + opcode + "[%out], " + registers("%w", count) + ";\n";
+      const std::string body = address + "  ld.global" + opcode + registers("%v", count) +
+                               ", [%in];\n" + "  st" + space + opcode + "[%there], " +
+                               registers("%v", count) + ";\n" + "  ld" + space + opcode +
+                               registers("%w", count) + ", [%there];\n" + "  st.global" + opcode +
+                               "[%out], " + registers("%w", count) + ";\n";
       const auto source = noise(16 * THREADS);
-      expectBytes(space + opcode, transfer(transferKernel(declarations + registerList, body), source),
+      expectBytes(space + opcode,
+                  transfer(transferKernel(declarations + registerList, body), source),
                   prefixes(source, type.bytes * count));
     }
   }
@@ -115,7 +120,8 @@ TEST("ld and st in every space, type and vector length") {
   throughSpace("", "", "  mov.u64 %there, %out;\n");
   const std::string shared = "  .shared .align 16 .b8 shared[1024];\n";
   const std::string toShared =
-      "  mov.u64 %there, shared;\n  cvt.u64.u32 %wide, %offset;\n  add.u64 %there, %there, %wide;\n";
+      "  mov.u64 %there, shared;\n  cvt.u64.u32 %wide, %offset;\n  add.u64 %there, %there, "
+      "%wide;\n";
   throughSpace(".shared", shared, toShared);
   throughSpace("", shared, toShared + "  cvta.shared.u64 %there, %there;\n");
   const std::string local = "  .local .align 16 .b8 local[32];\n";
@@ -135,12 +141,13 @@ TEST("constants and module variables") {
       }
       const std::string opcode = vectorOf(count) + "." + type.name + " ";
       for (const char *space : {".const", ".global"}) {
-        const std::string table = std::string(space) + " .align 16 .b8 table[1024] = {" + initialiser + "};\n";
+        const std::string table =
+            std::string(space) + " .align 16 .b8 table[1024] = {" + initialiser + "};\n";
         const std::string list = "  .reg .b" + std::to_string(registerBits(type)) + " %v<4>;\n";
         const std::string body =
-            "  mov.u64 %there, table;\n  add.u64 %there, %there, %wide;\n  ld" + std::string(space) +
-            opcode + registers("%v", count) + ", [%there];\n  st.global" + opcode + "[%out], " +
-            registers("%v", count) + ";\n";
+            "  mov.u64 %there, table;\n  add.u64 %there, %there, %wide;\n  ld" +
+            std::string(space) + opcode + registers("%v", count) + ", [%there];\n  st.global" +
+            opcode + "[%out], " + registers("%v", count) + ";\n";
         expectBytes(space + opcode, transfer(table + transferKernel(list, body), source),
                     prefixes(source, type.bytes * count));
       }
@@ -157,10 +164,12 @@ TEST("parameters") {
       const Code code(R"(
 .visible .entry parameters(.param .u64 out, .param .align 16 .b8 block[64])
 {
-  .reg .b)" + std::to_string(registerBits(type)) + R"( %v<4>;
+  .reg .b)" + std::to_string(registerBits(type)) +
+                      R"( %v<4>;
   .reg .b64 %out;
   ld.param.u64 %out, [out];
-  ld.param)" + opcode + registers("%v", count) + ", [block+32];\n  st.global" + opcode + "[%out], " +
+  ld.param)" + opcode +
+                      registers("%v", count) + ", [block+32];\n  st.global" + opcode + "[%out], " +
                       registers("%v", count) + ";\n  ret;\n}\n");
       struct Block {
         std::uint8_t bytes[64];
@@ -183,11 +192,11 @@ TEST("loads into wider registers") {
       if (bits < 8 * type.bytes) continue;
       const std::string wide = "b" + std::to_string(bits);
       const auto source = noise(16 * THREADS);
-      const auto result = transfer(
-          transferKernel("  .reg ." + wide + " %v0;\n", "  ld.global." + std::string(type.name) +
-                                                              " %v0, [%in];\n  st.global." + wide +
-                                                              " [%out], %v0;\n"),
-          source);
+      const auto result =
+          transfer(transferKernel("  .reg ." + wide + " %v0;\n",
+                                  "  ld.global." + std::string(type.name) +
+                                      " %v0, [%in];\n  st.global." + wide + " [%out], %v0;\n"),
+                   source);
       auto expected = prefixes(source, type.bytes);
       for (std::uint32_t thread = 0; thread < THREADS; ++thread) {
         const bool negative = expected[16 * thread + type.bytes - 1] & 0x80;
@@ -201,51 +210,60 @@ TEST("loads into wider registers") {
 }
 
 TEST("cache hints and memory ordering change nothing") {
-  for (const char *load : {"ld.global.nc.b32", "ld.global.ca.b32", "ld.global.cg.b32",
-                           "ld.volatile.global.b32", "ld.relaxed.gpu.global.b32",
-                           "ld.acquire.gpu.global.b32", "ld.global.nc.L1::no_allocate.b32",
-                           "ld.global.L2::128B.b32"}) {
+  for (const char *load :
+       {"ld.global.nc.b32", "ld.global.ca.b32", "ld.global.cg.b32", "ld.volatile.global.b32",
+        "ld.relaxed.gpu.global.b32", "ld.acquire.gpu.global.b32",
+        "ld.global.nc.L1::no_allocate.b32", "ld.global.L2::128B.b32"}) {
     const auto source = noise(16 * THREADS);
-    expectBytes(load,
-                transfer(transferKernel("  .reg .b32 %v0;\n", "  " + std::string(load) +
-                                                                 " %v0, [%in];\n  st.global.wt.b32 "
-                                                                 "[%out], %v0;\n"),
-                         source),
-                prefixes(source, 4));
+    expectBytes(
+        load,
+        transfer(transferKernel("  .reg .b32 %v0;\n", "  " + std::string(load) +
+                                                          " %v0, [%in];\n  st.global.wt.b32 "
+                                                          "[%out], %v0;\n"),
+                 source),
+        prefixes(source, 4));
   }
   std::string body;
   for (const char *scope : {"cta", "gl", "sys"}) body += "  membar." + std::string(scope) + ";\n";
   for (const char *fence : {"fence.", "fence.sc.", "fence.acq_rel."}) {
-    for (const char *scope : {"cta", "gpu", "sys"}) body += std::string("  ") + fence + scope + ";\n";
+    for (const char *scope : {"cta", "gpu", "sys"})
+      body += std::string("  ") + fence + scope + ";\n";
   }
   for (const char *level : {"L1", "L2"}) {
-    body += std::string("  prefetch.") + level + " [%in];\n  prefetch.global." + level + " [%in];\n";
+    body +=
+        std::string("  prefetch.") + level + " [%in];\n  prefetch.global." + level + " [%in];\n";
     body += std::string("  prefetch.local.") + level + " [local];\n";
   }
   body += "  prefetchu.L1 [%in];\n";
   body += "  ld.global.v4.b32 {%v0, %v1, %v2, %v3}, [%in];\n";
   body += "  st.global.v4.b32 [%out], {%v0, %v1, %v2, %v3};\n";
   const auto source = noise(16 * THREADS);
-  expectBytes("fences and prefetches",
-              transfer(transferKernel("  .reg .b32 %v<4>;\n  .local .b8 local[4];\n", body), source),
-              source);
+  expectBytes(
+      "fences and prefetches",
+      transfer(transferKernel("  .reg .b32 %v<4>;\n  .local .b8 local[4];\n", body), source),
+      source);
 }
 
 TEST("mov and its vectors") {
   for (const char *type : {"b16", "u16", "s16", "f16", "bf16"}) {
-    expect<std::uint16_t, std::uint16_t>("mov." + std::string(type), [](std::uint16_t a) { return a; });
+    expect<std::uint16_t, std::uint16_t>("mov." + std::string(type),
+                                         [](std::uint16_t a) { return a; });
   }
   for (const char *type : {"b32", "u32", "s32", "f32"}) {
-    expect<std::uint32_t, std::uint32_t>("mov." + std::string(type), [](std::uint32_t a) { return a; });
+    expect<std::uint32_t, std::uint32_t>("mov." + std::string(type),
+                                         [](std::uint32_t a) { return a; });
   }
   for (const char *type : {"b64", "u64", "s64", "f64"}) {
-    expect<std::uint64_t, std::uint64_t>("mov." + std::string(type), [](std::uint64_t a) { return a; });
+    expect<std::uint64_t, std::uint64_t>("mov." + std::string(type),
+                                         [](std::uint64_t a) { return a; });
   }
   // The first element of a vector is the lowest part.
-  expectAll<std::uint32_t>("mov.b32 %d, {%a0, %a1};", combinations<std::uint16_t, std::uint16_t>(),
-                           [](std::uint16_t a, std::uint16_t b) { return a | std::uint32_t{b} << 16; });
-  expectAll<std::uint64_t>("mov.b64 %d, {%a0, %a1};", combinations<std::uint32_t, std::uint32_t>(),
-                           [](std::uint32_t a, std::uint32_t b) { return a | std::uint64_t{b} << 32; });
+  expectAll<std::uint32_t>(
+      "mov.b32 %d, {%a0, %a1};", combinations<std::uint16_t, std::uint16_t>(),
+      [](std::uint16_t a, std::uint16_t b) { return a | std::uint32_t{b} << 16; });
+  expectAll<std::uint64_t>(
+      "mov.b64 %d, {%a0, %a1};", combinations<std::uint32_t, std::uint32_t>(),
+      [](std::uint32_t a, std::uint32_t b) { return a | std::uint64_t{b} << 32; });
   expectAll<std::uint64_t>(
       "mov.b64 %d, {%a0, %a1, %a2, %a3};",
       combinations<std::uint16_t, std::uint16_t, std::uint16_t, std::uint16_t>(),
@@ -272,7 +290,8 @@ TEST("mov and its vectors") {
   }
   // Reads all sources before it writes.
   expectAll<std::uint32_t>(
-      "mov.b32 {%h0, %h1}, %a0; mov.b32 %r0, {%h1, %h0}; mov.b32 {%h1, %h0}, %r0; mov.b32 %d, {%h0, "
+      "mov.b32 {%h0, %h1}, %a0; mov.b32 %r0, {%h1, %h0}; mov.b32 {%h1, %h0}, %r0; mov.b32 %d, "
+      "{%h0, "
       "%h1};",
       combinations<std::uint32_t>(), [](std::uint32_t a) { return a; });
 }
@@ -345,15 +364,18 @@ TEST("cp.async copies, and fills with zeros what it does not read") {
     int bytes;
     int read;  // -1: all, by leaving the operand out
   };
-  const Copy copies[] = {{"ca", 4, -1}, {"ca", 8, -1}, {"ca", 16, -1}, {"cg", 16, -1}, {"ca", 4, 0},
-                         {"ca", 4, 2},  {"ca", 8, 3},  {"ca", 16, 16}, {"cg", 16, 5},  {"cg", 16, 0}};
+  const Copy copies[] = {{"ca", 4, -1}, {"ca", 8, -1}, {"ca", 16, -1}, {"cg", 16, -1},
+                         {"ca", 4, 0},  {"ca", 4, 2},  {"ca", 8, 3},   {"ca", 16, 16},
+                         {"cg", 16, 5}, {"cg", 16, 0}};
   for (const Copy &copy : copies) {
     for (const bool all : {false, true}) {
       std::string body = "  mov.u64 %there, shared;\n  add.u64 %there, %there, %wide;\n  cp.async.";
-      body += copy.cache + std::string(".shared.global [%there], [%in], ") + std::to_string(copy.bytes);
+      body +=
+          copy.cache + std::string(".shared.global [%there], [%in], ") + std::to_string(copy.bytes);
       if (copy.read >= 0) body += ", %read";
       body += ";\n";
-      body += all ? "  cp.async.wait_all;\n" : "  cp.async.commit_group;\n  cp.async.wait_group 0;\n";
+      body +=
+          all ? "  cp.async.wait_all;\n" : "  cp.async.commit_group;\n  cp.async.wait_group 0;\n";
       // Each thread reads what it has copied itself.
       body += "  ld.shared.b32 %v0, [%there];\n  st.global.b32 [%out], %v0;\n";
       for (int k = 4; k < copy.bytes; k += 4) {
@@ -377,8 +399,7 @@ TEST("cp.async copies, and fills with zeros what it does not read") {
 // wait_group n lets the n newest groups go on: with three groups begun, wait_group 1 has the first
 // two landed; the copies of a group land whatever their order.
 TEST("cp.async groups land in order") {
-  const std::string declarations =
-      "  .reg .b32 %v<4>;\n  .shared .align 16 .b8 shared[3072];\n";
+  const std::string declarations = "  .reg .b32 %v<4>;\n  .shared .align 16 .b8 shared[3072];\n";
   const std::string body = R"(
   mov.u64 %there, shared;
   add.u64 %there, %there, %wide;

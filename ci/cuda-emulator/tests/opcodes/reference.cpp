@@ -47,8 +47,8 @@ double decode(std::uint16_t bits, const Format &format) {
 std::uint16_t encode(long double x, const Format &format, Rounding rounding) {
   if (std::isnan(x)) return 0x7fff;
   const auto sign = static_cast<std::uint16_t>(std::signbit(x) ? 0x8000 : 0);
-  const auto infinity = static_cast<std::uint16_t>(0x7fff >> format.fractionBits
-                                                              << format.fractionBits);
+  const auto infinity =
+      static_cast<std::uint16_t>(0x7fff >> format.fractionBits << format.fractionBits);
   if (std::isinf(x)) return sign | infinity;
   if (x == 0) return sign;
   const int exponent = std::max(std::ilogb(x), format.smallestExponent);
@@ -60,7 +60,8 @@ std::uint16_t encode(long double x, const Format &format, Rounding rounding) {
       (static_cast<std::uint32_t>(exponent - format.smallestExponent) << format.fractionBits);
   if (magnitude < infinity) return static_cast<std::uint16_t>(sign | magnitude);
   // Too large: to infinity, unless the rule rounds towards zero here.
-  const bool towardsZero = rounding == Rounding::Zero || (rounding == Rounding::Down && sign == 0) ||
+  const bool towardsZero = rounding == Rounding::Zero ||
+                           (rounding == Rounding::Down && sign == 0) ||
                            (rounding == Rounding::Up && sign != 0);
   return static_cast<std::uint16_t>(sign | (towardsZero ? infinity - 1 : infinity));
 }
@@ -103,16 +104,41 @@ template <class T>
 std::vector<T> floats(bool few) {
   using Limits = std::numeric_limits<T>;
   constexpr T INF = Limits::infinity();
-  std::vector<T> magnitudes = {0, 1, T(1.5), T(0.1), Limits::denorm_min(), Limits::min(),
-                               Limits::max(), INF};
+  std::vector<T> magnitudes = {
+      0, 1, T(1.5), T(0.1), Limits::denorm_min(), Limits::min(), Limits::max(), INF};
   if (!few) {
-    const T more[] = {2, 3, T(0.5), T(2.5), T(3.5), 10, 100, T(1000.75), T(1e-3), T(1e10),
-                      T(3e-30), T(2e30), 1 + Limits::epsilon(), 1 - Limits::epsilon() / 2,
-                      Limits::min() - Limits::denorm_min(), Limits::min() / 3,
-                      Limits::max() / 2, 1 / Limits::epsilon(), 1 / Limits::epsilon() + 1,
-                      T(2147483648.0), T(4294967296.0), T(9.2233720368547758e18), T(65504),
-                      T(65520), T(6e-5), T(3e-8), T(33554431), T(0.7071067811865476),
-                      T(3.141592653589793), T(1.00048828125), T(1.0009765625), T(1.00390625)};
+    const T more[] = {2,
+                      3,
+                      T(0.5),
+                      T(2.5),
+                      T(3.5),
+                      10,
+                      100,
+                      T(1000.75),
+                      T(1e-3),
+                      T(1e10),
+                      T(3e-30),
+                      T(2e30),
+                      1 + Limits::epsilon(),
+                      1 - Limits::epsilon() / 2,
+                      Limits::min() - Limits::denorm_min(),
+                      Limits::min() / 3,
+                      Limits::max() / 2,
+                      1 / Limits::epsilon(),
+                      1 / Limits::epsilon() + 1,
+                      T(2147483648.0),
+                      T(4294967296.0),
+                      T(9.2233720368547758e18),
+                      T(65504),
+                      T(65520),
+                      T(6e-5),
+                      T(3e-8),
+                      T(33554431),
+                      T(0.7071067811865476),
+                      T(3.141592653589793),
+                      T(1.00048828125),
+                      T(1.0009765625),
+                      T(1.00390625)};
     magnitudes.insert(magnitudes.end(), std::begin(more), std::end(more));
   }
   std::mt19937_64 random(2);
@@ -136,11 +162,11 @@ template <class T>
 std::vector<T> sixteens(bool few) {
   std::vector<T> list;
   const Format format = std::is_same_v<T, Half> ? HALF_FORMAT : BFLOAT_FORMAT;
-  const auto infinity = static_cast<std::uint16_t>(0x7fff >> format.fractionBits
-                                                              << format.fractionBits);
+  const auto infinity =
+      static_cast<std::uint16_t>(0x7fff >> format.fractionBits << format.fractionBits);
   const auto smallestNormal = static_cast<std::uint16_t>(1 << format.fractionBits);
-  std::vector<int> magnitudes = {0, 1, smallestNormal, infinity - 1, infinity,
-                                 encode(1, format), encode(1.5L, format)};
+  std::vector<int> magnitudes = {
+      0, 1, smallestNormal, infinity - 1, infinity, encode(1, format), encode(1.5L, format)};
   if (!few) {
     for (const int more : {2, 3, smallestNormal - 1, smallestNormal + 1, infinity - 2,
                            encode(1, format) + 1, encode(1, format) - 1}) {
@@ -202,8 +228,8 @@ const std::vector<T> &fewValues() {
   return list;
 }
 
-#define INSTANTIATE(T)                           \
-  template const std::vector<T> &values<T>();    \
+#define INSTANTIATE(T)                        \
+  template const std::vector<T> &values<T>(); \
   template const std::vector<T> &fewValues<T>()
 INSTANTIATE(bool);
 INSTANTIATE(std::uint8_t);

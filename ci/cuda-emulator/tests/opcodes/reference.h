@@ -158,8 +158,9 @@ std::string describe(const T &value) {
   } else if constexpr (std::is_same_v<T, double>) {
     text << value << std::hex << " (0x" << bitCast<std::uint64_t>(value) << ")";
   } else {
-    text << +value << std::hex << " (0x" << (static_cast<std::uint64_t>(value) &
-                                             (~std::uint64_t{0} >> (64 - 8 * sizeof value))) << ")";
+    text << +value << std::hex << " (0x"
+         << (static_cast<std::uint64_t>(value) & (~std::uint64_t{0} >> (64 - 8 * sizeof value)))
+         << ")";
   }
   return text.str();
 }
@@ -172,8 +173,8 @@ void expectWithin(const std::string &instructions, const std::vector<std::tuple<
   const std::vector<R> results = evaluate<R>(instructions, arguments);
   for (std::size_t n = 0; n < arguments.size(); ++n) {
     const R expected = std::apply(reference, arguments[n]);
-    const bool good = std::apply(
-        [&](const A &...a) { return accept(results[n], expected, a...); }, arguments[n]);
+    const bool good =
+        std::apply([&](const A &...a) { return accept(results[n], expected, a...); }, arguments[n]);
     check(good, __FILE__, __LINE__, [&] {
       std::string text = instructions + "  with";
       std::apply([&](const A &...a) { ((text += " " + describe(a)), ...); }, arguments[n]);
@@ -185,8 +186,9 @@ void expectWithin(const std::string &instructions, const std::vector<std::tuple<
 template <class R, class... A, class F>
 void expectAll(const std::string &instructions, const std::vector<std::tuple<A...>> &arguments,
                F reference) {
-  expectWithin<R>(instructions, arguments, reference,
-                  [](const R &actual, const R &expected, const A &...) { return same(actual, expected); });
+  expectWithin<R>(
+      instructions, arguments, reference,
+      [](const R &actual, const R &expected, const A &...) { return same(actual, expected); });
 }
 
 // "add.s32" becomes "add.s32 %d, %a0, %a1;".

@@ -44,9 +44,7 @@ void expectInWarps(const std::string &instructions, const std::vector<std::tuple
 
 std::mt19937 generator(4);
 
-std::uint32_t nextRandom() {
-  return generator();
-}
+std::uint32_t nextRandom() { return generator(); }
 
 using U = std::uint32_t;
 
@@ -87,7 +85,8 @@ TEST("shfl.sync") {
   for (const char *mode : {"up", "down", "bfly", "idx"}) {
     std::vector<std::tuple<U, U, U>> arguments;
     const auto warp = [&](auto b, auto c) {
-      for (int lane = 0; lane < LANES; ++lane) arguments.push_back({nextRandom(), b(lane), c(lane)});
+      for (int lane = 0; lane < LANES; ++lane)
+        arguments.push_back({nextRandom(), b(lane), c(lane)});
     };
     // As compilers write it: segments of each power of two, with up's clamp at 0 and the others' at
     // the end of the segment; and without sense: different b and c in each lane.
@@ -99,7 +98,8 @@ TEST("shfl.sync") {
       }
     }
     for (int k = 0; k < 20; ++k) {
-      warp([](int) { return static_cast<U>(nextRandom()); }, [](int) { return static_cast<U>(nextRandom()); });
+      warp([](int) { return static_cast<U>(nextRandom()); },
+           [](int) { return static_cast<U>(nextRandom()); });
     }
     const std::string opcode = std::string("shfl.sync.") + mode + ".b32 ";
     expectInWarps<U>(opcode + "%d, %a0, %a1, %a2, 0xffffffff;", arguments,
@@ -119,28 +119,30 @@ TEST("shfl.sync") {
 TEST("shfl.sync and votes among some lanes") {
   std::vector<std::tuple<U, bool>> arguments;
   for (int k = 0; k < 4 * LANES; ++k) arguments.push_back({nextRandom(), nextRandom() % 2 == 0});
-  const std::string odd = "mov.u32 %r0, %laneid; and.b32 %r0, %r0, 1; setp.ne.u32 %p0, %r0, 0; mov.b32 %d, 7; ";
-  expectInWarps<U>(odd + "@!%p0 bra JOIN; shfl.sync.bfly.b32 %d, %a0, 2, 31, 0xaaaaaaaa; JOIN:", arguments,
-                   [](const auto &lanes, int lane) {
-                     return lane % 2 == 1 ? std::get<0>(lanes[lane ^ 2]) : 7;
-                   });
-  expectInWarps<U>(odd + "@!%p0 bra JOIN; vote.sync.ballot.b32 %d, %a1, 0xaaaaaaaa; JOIN:", arguments,
-                   [](const auto &lanes, int lane) {
+  const std::string odd =
+      "mov.u32 %r0, %laneid; and.b32 %r0, %r0, 1; setp.ne.u32 %p0, %r0, 0; mov.b32 %d, 7; ";
+  expectInWarps<U>(
+      odd + "@!%p0 bra JOIN; shfl.sync.bfly.b32 %d, %a0, 2, 31, 0xaaaaaaaa; JOIN:", arguments,
+      [](const auto &lanes, int lane) { return lane % 2 == 1 ? std::get<0>(lanes[lane ^ 2]) : 7; });
+  expectInWarps<U>(odd + "@!%p0 bra JOIN; vote.sync.ballot.b32 %d, %a1, 0xaaaaaaaa; JOIN:",
+                   arguments, [](const auto &lanes, int lane) {
                      U votes = 0;
                      for (int k = 1; k < LANES; k += 2) votes |= U{std::get<1>(lanes[k])} << k;
                      return lane % 2 == 1 ? votes : 7;
                    });
   // Both halves vote, each by itself, at different places of the program.
-  expectInWarps<U>(odd + "@!%p0 bra EVEN; vote.sync.ballot.b32 %d, %a1, 0xaaaaaaaa; bra JOIN; EVEN: "
-                         "vote.sync.ballot.b32 %d, %a1, 0x55555555; JOIN:",
+  expectInWarps<U>(odd +
+                       "@!%p0 bra EVEN; vote.sync.ballot.b32 %d, %a1, 0xaaaaaaaa; bra JOIN; EVEN: "
+                       "vote.sync.ballot.b32 %d, %a1, 0x55555555; JOIN:",
                    arguments, [](const auto &lanes, int lane) {
                      U votes = 0;
-                     for (int k = lane % 2; k < LANES; k += 2) votes |= U{std::get<1>(lanes[k])} << k;
+                     for (int k = lane % 2; k < LANES; k += 2)
+                       votes |= U{std::get<1>(lanes[k])} << k;
                      return votes;
                    });
-  expectInWarps<U>(odd + "@!%p0 bra EVEN; activemask.b32 %d; bra JOIN; EVEN: activemask.b32 %d; JOIN:",
-                   arguments,
-                   [](const auto &, int lane) { return lane % 2 == 1 ? 0xaaaaaaaau : 0x55555555u; });
+  expectInWarps<U>(
+      odd + "@!%p0 bra EVEN; activemask.b32 %d; bra JOIN; EVEN: activemask.b32 %d; JOIN:",
+      arguments, [](const auto &, int lane) { return lane % 2 == 1 ? 0xaaaaaaaau : 0x55555555u; });
 }
 
 TEST("vote.sync") {
@@ -178,7 +180,8 @@ void matches(const std::string &type) {
   for (const int kinds : {1, 1, 2, 5, 31}) {
     for (int lane = 0; lane < LANES; ++lane) {
       // Equal in the lower half alone is not equal.
-      arguments.push_back({static_cast<T>(std::uint64_t{nextRandom() % kinds} << (8 * sizeof(T) - 6))});
+      arguments.push_back(
+          {static_cast<T>(std::uint64_t{nextRandom() % kinds} << (8 * sizeof(T) - 6))});
     }
   }
   const auto equal = [](const auto &lanes, int lane) {
@@ -191,8 +194,9 @@ void matches(const std::string &type) {
                    [&](const auto &lanes, int lane) {
                      return equal(lanes, lane) == 0xffffffff ? 0xffffffffu : 0u;
                    });
-  expectInWarps<bool>("match.all.sync." + type + " %r0|%d, %a0, 0xffffffff;", arguments,
-                      [&](const auto &lanes, int lane) { return equal(lanes, lane) == 0xffffffff; });
+  expectInWarps<bool>(
+      "match.all.sync." + type + " %r0|%d, %a0, 0xffffffff;", arguments,
+      [&](const auto &lanes, int lane) { return equal(lanes, lane) == 0xffffffff; });
 }
 
 template <class T, class F>
@@ -221,7 +225,8 @@ TEST("match.sync") {
 TEST("redux.sync") {
   using S = std::int32_t;
   reduction<U>("add.u32", [](U a, U b) { return a + b; });
-  reduction<S>("add.s32", [](S a, S b) { return static_cast<S>(static_cast<U>(a) + static_cast<U>(b)); });
+  reduction<S>("add.s32",
+               [](S a, S b) { return static_cast<S>(static_cast<U>(a) + static_cast<U>(b)); });
   reduction<U>("min.u32", [](U a, U b) { return std::min(a, b); });
   reduction<U>("max.u32", [](U a, U b) { return std::max(a, b); });
   reduction<S>("min.s32", [](S a, S b) { return std::min(a, b); });

@@ -9,6 +9,8 @@ import dev.heddle.lab.Comparison;
 import dev.heddle.lab.ComparisonJson;
 import dev.heddle.lab.Installation;
 import dev.heddle.lab.Measurement;
+import dev.heddle.lab.Peer;
+import dev.heddle.lab.Protocol;
 import dev.heddle.lab.Trial;
 import dev.heddle.lab.Workload;
 import dev.heddle.lab.files.AtomicFileGroup;
@@ -97,17 +99,44 @@ final class CompareCommand implements Callable<Integer> {
       description = "Also write the results, with every measure and their provenance, as JSON.")
   private @Nullable Path json;
 
+  @Option(
+      names = "--rounds",
+      paramLabel = "N",
+      description =
+          "Divide the time in which runs are counted into rounds, each with a warm-up. Default: 1")
+  private int rounds = Protocol.STANDARD.rounds();
+
+  @Option(
+      names = "--runs",
+      paramLabel = "N",
+      description = "Most runs that a round counts. Default: 2000")
+  private int runs = Protocol.STANDARD.mostRuns();
+
+  @Option(
+      names = "--peer",
+      paramLabel = "PROGRAM",
+      description =
+          "With --shape: another program that times the same problem after each round, such as"
+              + " bench/peers/torch_sdpa; its times go to the JSON.")
+  private @Nullable Path peer;
+
   @CommandLine.Spec private CommandLine.Model.@Nullable CommandSpec spec;
 
   @Override
   public Integer call() {
     CommandLine commandLine = Objects.requireNonNull(spec).commandLine();
     BandMask band = mask.mask();
+    if (peer != null && (shape == null || stage != null)) {
+      throw new IllegalArgumentException(
+          "--peer goes with --shape and no --stage: a peer times one attention problem");
+    }
     if (json != null) {
       AtomicFileGroup.requireWritable(json);
     }
+    Protocol protocol = Protocol.inRounds(rounds, runs);
     Comparison comparison;
-    try (Progress progress = new Progress(commandLine.getErr())) {
+    try (Peer asked = peer == null ? null : Peer.start(peer);
+        Progress progress = new Progress(commandLine.getErr())) {
       progress.accept("preparing the problem");
       comparison =
           Comparison.run(
@@ -116,6 +145,8 @@ final class CompareCommand implements Callable<Integer> {
               devices.selection(),
               devices.algorithm(),
               new FlashAttentionPolicy(),
+              protocol,
+              Optional.ofNullable(asked),
               progress);
     }
     print(comparison, commandLine.getOut());

@@ -32,6 +32,7 @@ import picocli.CommandLine.Command;
       DevicesCommand.class,
       CompareCommand.class,
       RunCommand.class,
+      GpuReportCommand.class,
       AutoComplete.GenerateCompletion.class
     },
     exitCodeListHeading = "%nExit codes:%n",

@@ -101,6 +101,8 @@ class MainTest {
         "compare --json DIR/none/x.json | no folder",
         "compare --seed 5 | --seed goes with --shape",
         "compare --stage values | --stage goes with --shape",
+        "compare --peer true | --peer goes with --shape",
+        "compare --rounds 0 | rounds = 0",
         "compare --shape 1,1,1,8,8,8,8 --stage middle | 'middle'",
         "compare --dtype fp8 | 'fp8' is no storage type; fp32, fp16 and bf16 are",
         "run --q DIR/half.npy --k DIR/k.npy --v DIR/v.npy --out DIR/o.npy | q is fp16 and k is fp32",

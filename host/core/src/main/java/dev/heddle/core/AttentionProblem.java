@@ -95,4 +95,21 @@ public record AttentionProblem(
         * shape.headsQ()
         * mask.visiblePairs(shape);
   }
+
+  /**
+   * The count by which papers quote attention's speed: {@code 2 (HEAD_DIM + HEAD_DIM_V)} for every
+   * pair, hidden or not, and half of that under a causal mask. Above {@link #flops} by the pairs
+   * that a window hides, below it by half a diagonal.
+   *
+   * <p>Source: FlashAttention-2, section 4.1 (4 SEQLEN^2 HEAD_DIM heads, divided by 2 when causal).
+   */
+  public double conventionalFlops() {
+    double pairs = (double) shape.seqlenQ() * shape.seqlenK();
+    boolean causal = mask.left() == BandMask.UNBOUNDED && mask.right() == 0;
+    return 2.0
+        * (shape.headDim() + shape.headDimV())
+        * shape.batch()
+        * shape.headsQ()
+        * (causal ? pairs / 2 : pairs);
+  }
 }

@@ -61,7 +61,7 @@ public final class Attend {
                   + ": a plain evaluation gives no finite "
                   + tensor.name());
         });
-    return choice.trial(workload, expectation, new Verifier(policy), Trial.Purpose.RESULT);
+    return choice.trial(workload, expectation, new Verifier(policy), new Trial.Purpose.Outputs());
   }
 
   private record Choice(Installation.Candidate candidate, String algorithm) {
@@ -151,7 +151,7 @@ public final class Attend {
     List<Rehearsed> passed = new ArrayList<>();
     for (Choice choice : choices) {
       choice
-          .trial(rehearsal, expectation, new Verifier(policy), Trial.Purpose.TIME)
+          .trial(rehearsal, expectation, new Verifier(policy), Trial.Purpose.Times.STANDARD)
           .measurement()
           .ifPresent(m -> passed.add(new Rehearsed(choice, m.medianNs())));
     }

@@ -1,5 +1,6 @@
 package dev.heddle.lab;
 
+import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.Backend;
 import dev.heddle.core.Device;
 import dev.heddle.core.Probe;
@@ -24,6 +25,8 @@ import java.util.function.Consumer;
  *     measured, as for a workload in another type
  * @param ownPeakFlops such peaks of the devices with cores of their own, by their id
  * @param trials one for each device and algorithm
+ * @param peer what another program made of the problem, in turn with the trials; empty where none
+ *     was asked
  * @param missing backends that are unavailable, with what they said
  */
 public record Comparison(
@@ -33,6 +36,7 @@ public record Comparison(
     OptionalDouble hostPeakFlops,
     Map<String, Double> ownPeakFlops,
     List<Trial> trials,
+    Optional<Peer.Result> peer,
     Map<String, Probe.Unavailable> missing) {
 
   /** Freezes the collections. */
@@ -42,13 +46,33 @@ public record Comparison(
     missing = java.util.Collections.unmodifiableMap(new LinkedHashMap<>(missing));
   }
 
+  /** As {@link #run} by the standard protocol and without a peer. */
+  public static Comparison run(
+      Installation installation,
+      Workload workload,
+      Selection selection,
+      Optional<String> algorithm,
+      TolerancePolicy policy,
+      Consumer<String> progress) {
+    return run(
+        installation,
+        workload,
+        selection,
+        algorithm,
+        policy,
+        Protocol.STANDARD,
+        Optional.empty(),
+        progress);
+  }
+
   /**
    * Verifies and times the workload on every selected device.
    *
    * @param algorithm the focus's algorithm, or every one that the device has
+   * @param peer a program that times the same problem after each round of each timed trial
    * @param progress told of each trial before it starts, in a few words
-   * @throws IllegalArgumentException when the selection names what does not exist, or no selected
-   *     device has the algorithm
+   * @throws IllegalArgumentException when the selection names what does not exist, no selected
+   *     device has the algorithm, or a peer is to time what is no single attention problem
    * @throws NothingToRunException when a selected backend is unavailable
    */
   public static Comparison run(
@@ -57,7 +81,10 @@ public record Comparison(
       Selection selection,
       Optional<String> algorithm,
       TolerancePolicy policy,
+      Protocol protocol,
+      Optional<Peer> peer,
       Consumer<String> progress) {
+    Runnable afterRound = peer.map(asked -> afterRound(asked, workload, protocol)).orElse(() -> {});
     List<Installation.Candidate> candidates = installation.candidates(selection);
     requireKnown(candidates, workload, algorithm);
     record Planned(Installation.Candidate candidate, String rung, Optional<Trial> refused) {}
@@ -73,7 +100,14 @@ public record Comparison(
     if (plans.stream().allMatch(plan -> plan.refused.isPresent())) {
       List<Trial> refused = plans.stream().flatMap(plan -> plan.refused.stream()).toList();
       return new Comparison(
-          workload, policy, false, OptionalDouble.empty(), Map.of(), refused, missing);
+          workload,
+          policy,
+          false,
+          OptionalDouble.empty(),
+          Map.of(),
+          refused,
+          peer.map(Peer::result),
+          missing);
     }
     // The peak is that of fp32 multiply-adds: no ceiling for units of another type.
     boolean peaks = workload.isFp32();
@@ -85,14 +119,14 @@ public record Comparison(
       peakBefore = installation.hostPeakFlops();
     }
     Verifier verifier = new Verifier(policy);
+    Trial.Purpose times = new Trial.Purpose.Times(protocol, afterRound);
     List<Trial> trials = new ArrayList<>();
     for (Planned plan : plans) {
       progress.accept(plan.candidate.device().id() + " " + plan.rung);
       trials.add(
           plan.refused.isPresent()
               ? plan.refused.get()
-              : Trial.run(
-                  plan.candidate, workload, plan.rung, expectation, verifier, Trial.Purpose.TIME));
+              : Trial.run(plan.candidate, workload, plan.rung, expectation, verifier, times));
     }
     Map<String, Double> ownPeaks = new LinkedHashMap<>();
     if (peaks) {
@@ -114,7 +148,22 @@ public record Comparison(
       }
     }
     return new Comparison(
-        workload, policy, expectation.sampled(), peakBefore, ownPeaks, trials, missing);
+        workload,
+        policy,
+        expectation.sampled(),
+        peakBefore,
+        ownPeaks,
+        trials,
+        peer.map(Peer::result),
+        missing);
+  }
+
+  private static Runnable afterRound(Peer peer, Workload workload, Protocol protocol) {
+    if (workload.chain().steps().size() == 1
+        && workload.focus() instanceof AttentionProblem problem) {
+      return () -> peer.round(problem, protocol);
+    }
+    throw new IllegalArgumentException("a peer times one attention problem and nothing else");
   }
 
   /**

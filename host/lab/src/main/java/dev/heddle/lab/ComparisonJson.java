@@ -5,9 +5,12 @@ import com.fasterxml.jackson.databind.SerializationFeature;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import dev.heddle.core.AttentionProblem;
+import dev.heddle.core.AttentionShape;
 import dev.heddle.core.Device;
 import dev.heddle.core.Provenance;
 import dev.heddle.reference.Verdict;
+import java.util.List;
 import java.util.Optional;
 
 /**
@@ -26,6 +29,10 @@ public final class ComparisonJson {
     root.put("workload", comparison.workload().description());
     comparison.workload().note().ifPresent(note -> root.put("note", note));
     root.put("dtype", comparison.workload().focus().dtype().label());
+    if (comparison.workload().focus() instanceof AttentionProblem problem) {
+      root.set("problem", problem(problem));
+      root.put("conventionalFlops", problem.conventionalFlops());
+    }
     root.put("flops", comparison.workload().chain().flops());
     root.put("policy", comparison.policy().name());
     root.put("bound", comparison.policy().derivation());
@@ -36,6 +43,7 @@ public final class ComparisonJson {
             peak -> root.put("hostPeakGflops", peak * 1e-9), () -> root.putNull("hostPeakGflops"));
     ArrayNode results = root.putArray("results");
     comparison.trials().forEach(trial -> results.add(result(comparison, trial)));
+    comparison.peer().ifPresent(peer -> root.set("peer", peer(peer)));
     ArrayNode missing = root.putArray("unavailable");
     comparison
         .missing()
@@ -82,6 +90,15 @@ public final class ComparisonJson {
         time.filter(m -> m.deviceMedianNs().isPresent())
             .map(m -> (double) m.deviceMedianNs().getAsLong()));
     number(node, "runs", time.map(m -> (double) m.runs()));
+    ArrayNode rounds = node.putArray("rounds");
+    time.ifPresent(measured ->
+        measured
+            .rounds()
+            .forEach(round -> {
+              ObjectNode counted = rounds.addObject();
+              samples(counted.putArray("hostNs"), round.hostNs());
+              samples(counted.putArray("deviceNs"), round.deviceNs());
+            }));
     node.put("scratchBytes", trial.scratchBytes());
     node.put("uploadedBytes", trial.transfers().uploadedBytes());
     node.put("uploadNs", trial.transfers().uploadNs());
@@ -92,6 +109,38 @@ public final class ComparisonJson {
     ArrayNode steps = node.putArray("provenance");
     trial.provenance().forEach(provenance -> steps.add(step(provenance)));
     return node;
+  }
+
+  /** An attention problem's sizes, storage type and mask, as peers are told them too. */
+  static ObjectNode problem(AttentionProblem problem) {
+    ObjectNode node = NODES.objectNode();
+    AttentionShape shape = problem.shape();
+    ArrayNode sizes = node.putArray("shape");
+    sizes.add(shape.batch()).add(shape.headsQ()).add(shape.headsKv());
+    sizes.add(shape.seqlenQ()).add(shape.seqlenK()).add(shape.headDim()).add(shape.headDimV());
+    node.put("dtype", problem.dtype().label());
+    node.put("mask", problem.mask().toString());
+    return node;
+  }
+
+  private static ObjectNode peer(Peer.Result peer) {
+    ObjectNode node = NODES.objectNode();
+    peer.greeting().forEach(node::put);
+    node.put("error", peer.error().orElse(null));
+    ArrayNode implementations = node.putArray("implementations");
+    for (Peer.Implementation one : peer.implementations()) {
+      ObjectNode told = implementations.addObject();
+      told.put("name", one.name());
+      told.put("error", one.error().orElse(null));
+      number(told, "medianNs", one.medianNs().map(Long::doubleValue));
+      ArrayNode rounds = told.putArray("rounds");
+      one.rounds().forEach(round -> samples(rounds.addArray(), round));
+    }
+    return node;
+  }
+
+  private static void samples(ArrayNode array, List<Long> samples) {
+    samples.forEach(array::add);
   }
 
   private static ObjectNode tensor(Verdict.Judged judged) {

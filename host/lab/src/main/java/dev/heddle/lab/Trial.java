@@ -48,12 +48,20 @@ public record Trial(
     Transfers transfers,
     long scratchBytes) {
 
-  /** What a trial is run for. */
-  enum Purpose {
-    /** Verdict and times. */
-    TIME,
-    /** Verdict and outputs. */
-    RESULT
+  /** What a trial is run for, beside its verdict. */
+  sealed interface Purpose {
+    /**
+     * Times.
+     *
+     * @param afterRound what happens after each round
+     */
+    record Times(Protocol protocol, Runnable afterRound) implements Purpose {
+      /** The standard protocol, and nothing between. */
+      static final Times STANDARD = new Times(Protocol.STANDARD, () -> {});
+    }
+
+    /** Outputs. */
+    record Outputs() implements Purpose {}
   }
 
   /** Freezes the collections. */
@@ -99,8 +107,10 @@ public record Trial(
       Verdict verdict = verifier.verify(chain, expectation);
       Transfers transfers = session.transfers();
       Optional<Measurement> measurement = Optional.empty();
-      if (verdict instanceof Verdict.Pass && purpose == Purpose.TIME && !device.emulated()) {
-        measurement = Optional.of(Measurement.of(chain));
+      if (verdict instanceof Verdict.Pass
+          && purpose instanceof Purpose.Times(Protocol protocol, Runnable afterRound)
+          && !device.emulated()) {
+        measurement = Optional.of(Measurement.of(chain, protocol, afterRound));
         // By now the JVM runs other code than the one judged first: what was timed is judged too.
         verdict = verifier.verify(chain, expectation);
       }
@@ -111,7 +121,7 @@ public record Trial(
           kernel(workload, algorithm),
           verdict,
           passed ? measurement : Optional.empty(),
-          passed && purpose == Purpose.RESULT ? chain.outputs() : Map.of(),
+          passed && purpose instanceof Purpose.Outputs ? chain.outputs() : Map.of(),
           chain.provenance(),
           transfers,
           chain.scratchBytes());

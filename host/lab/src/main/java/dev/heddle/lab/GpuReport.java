@@ -1,0 +1,216 @@
+package dev.heddle.lab;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.SerializationFeature;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.OptionalLong;
+import java.util.stream.Stream;
+import java.util.stream.StreamSupport;
+
+/**
+ * What {@code bench/gpu} found on a machine, as one JSON document: put together from the pieces
+ * that its steps left in a folder. {@code bench/README.md} describes the document.
+ *
+ * <p>The pieces: {@code facts} and {@code missing} (a line each, the name and the value between a
+ * tab), {@code devices} (lines), {@code contract} (what the contract suite's runner writes), and
+ * for each problem {@code <number>.command}, with {@code <number>.json} (a comparison) or {@code
+ * <number>.failed} (why there is none) and perhaps {@code <number>.conditions} (as facts). Only the
+ * commands are needed.
+ */
+public final class GpuReport {
+  private static final ObjectMapper JSON =
+      new ObjectMapper().enable(SerializationFeature.INDENT_OUTPUT);
+  private static final JsonNodeFactory NODES = JsonNodeFactory.instance;
+  private static final int FORMAT = 1;
+
+  private GpuReport() {}
+
+  /**
+   * Reads the pieces.
+   *
+   * @throws UncheckedIOException when one can't be read
+   */
+  public static ObjectNode of(Path pieces) {
+    try {
+      ObjectNode root = NODES.objectNode();
+      root.put("format", FORMAT);
+      root.set("facts", facts(pieces.resolve("facts")));
+      ArrayNode missing = root.putArray("missing");
+      for (List<String> fields : table(pieces.resolve("missing"))) {
+        missing.addObject().put("what", fields.getFirst()).put("why", fields.getLast());
+      }
+      ArrayNode devices = root.putArray("devices");
+      lines(pieces.resolve("devices")).forEach(devices::add);
+      root.set("contract", contract(pieces.resolve("contract")));
+      ArrayNode problems = root.putArray("problems");
+      for (Path command : commands(pieces)) {
+        problems.add(problem(command));
+      }
+      return root;
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  /** The document as a file holds it. */
+  public static byte[] write(ObjectNode report) {
+    try {
+      return JSON.writeValueAsBytes(report);
+    } catch (com.fasterxml.jackson.core.JsonProcessingException e) {
+      throw new IllegalStateException("a tree of plain nodes is always valid JSON", e);
+    }
+  }
+
+  /** Whether the contract or a problem gave a wrong result. */
+  public static boolean failed(ObjectNode report) {
+    return report.path("contract").path("failed").asInt() > 0
+        || verdicts(report).anyMatch(verdict -> verdict.equals("fail"));
+  }
+
+  /** Whether a problem gave a right result. */
+  public static boolean passed(ObjectNode report) {
+    return verdicts(report).anyMatch(verdict -> verdict.equals("pass"));
+  }
+
+  private static Stream<String> verdicts(ObjectNode report) {
+    return elements(report.path("problems")).map(problem -> problem.path("verdict").asText());
+  }
+
+  private static JsonNode contract(Path file) throws IOException {
+    if (!Files.exists(file)) {
+      return NODES.nullNode();
+    }
+    ObjectNode node = NODES.objectNode();
+    ArrayNode promises = NODES.arrayNode();
+    ArrayNode remarks = NODES.arrayNode();
+    int passed = 0;
+    int failed = 0;
+    int skipped = 0;
+    for (List<String> fields : table(file)) {
+      if (fields.getFirst().equals("promise")) {
+        ObjectNode promise = promises.addObject();
+        promise.put("name", fields.get(1));
+        promise.put("passed", Integer.parseInt(fields.get(2)));
+        promise.put("failed", Integer.parseInt(fields.get(3)));
+        promise.put("skipped", Integer.parseInt(fields.get(4)));
+        passed += promise.get("passed").asInt();
+        failed += promise.get("failed").asInt();
+        skipped += promise.get("skipped").asInt();
+      } else {
+        remarks
+            .addObject()
+            .put("outcome", fields.getFirst())
+            .put("promise", fields.get(1))
+            .put("test", fields.get(2))
+            .put("message", fields.get(3));
+      }
+    }
+    node.put("passed", passed);
+    node.put("failed", failed);
+    node.put("skipped", skipped);
+    node.set("promises", promises);
+    node.set("remarks", remarks);
+    return node;
+  }
+
+  private static ObjectNode problem(Path command) throws IOException {
+    String number = command.getFileName().toString().replace(".command", "");
+    ObjectNode node = NODES.objectNode();
+    node.put("command", String.join(" ", lines(command)));
+    Path document = command.resolveSibling(number + ".json");
+    node.put("verdict", "none");
+    node.putNull("reason");
+    if (!Files.exists(document)) {
+      node.put("reason", String.join(" ", lines(command.resolveSibling(number + ".failed"))));
+      return node;
+    }
+    JsonNode comparison = JSON.readTree(Files.readAllBytes(document));
+    JsonNode result = comparison.path("results").path(0);
+    node.set("verdict", result.get("verdict"));
+    node.set("reason", result.get("reason"));
+    boolean deviceClock = result.path("deviceMedianNs").isNumber();
+    OptionalLong median = OptionalLong.empty();
+    if (result.path("medianNs").isNumber()) {
+      String clock = deviceClock ? "deviceNs" : "hostNs";
+      List<JsonNode> rounds =
+          elements(result.path("rounds")).map(round -> round.get(clock)).toList();
+      ObjectNode own = node.putObject("heddle");
+      own.put("clock", deviceClock ? "device" : "host");
+      median = speed(own, rounds, comparison);
+      JsonNode peak = result.path("peakGflops");
+      if (peak.isNumber()) {
+        own.put("ofFp32FmaPeak", own.get("tflops").asDouble() * 1e3 / peak.asDouble());
+      }
+    }
+    ArrayNode peers = node.putArray("peers");
+    for (JsonNode implementation : comparison.path("peer").path("implementations")) {
+      ObjectNode peer = peers.addObject();
+      peer.set("name", implementation.get("name"));
+      peer.set("error", implementation.get("error"));
+      OptionalLong time = speed(peer, elements(implementation.path("rounds")).toList(), comparison);
+      if (median.isPresent() && time.isPresent()) {
+        peer.put("heddleIsFasterBy", (double) time.getAsLong() / median.getAsLong());
+      }
+    }
+    node.set("conditions", facts(command.resolveSibling(number + ".conditions")));
+    node.set("comparison", comparison);
+    return node;
+  }
+
+  /** Adds the median of all rounds and what follows from it, where there is one. */
+  private static OptionalLong speed(ObjectNode node, List<JsonNode> rounds, JsonNode comparison) {
+    OptionalLong median = Measurement.median(rounds.stream().flatMapToLong(GpuReport::samples));
+    if (median.isPresent()) {
+      double ns = median.getAsLong();
+      node.put("medianNs", median.getAsLong());
+      node.put("tflops", comparison.path("flops").asDouble() / ns * 1e-3);
+      node.put("conventionalTflops", comparison.path("conventionalFlops").asDouble() / ns * 1e-3);
+      ArrayNode medians = node.putArray("roundMediansNs");
+      rounds.forEach(round -> Measurement.median(samples(round)).ifPresent(medians::add));
+    }
+    return median;
+  }
+
+  private static java.util.stream.LongStream samples(JsonNode round) {
+    return elements(round).mapToLong(JsonNode::asLong);
+  }
+
+  private static Stream<JsonNode> elements(JsonNode array) {
+    return StreamSupport.stream(array.spliterator(), false);
+  }
+
+  private static List<Path> commands(Path pieces) throws IOException {
+    try (Stream<Path> files = Files.list(pieces)) {
+      return files.filter(file -> file.toString().endsWith(".command")).sorted().toList();
+    }
+  }
+
+  private static ObjectNode facts(Path file) throws IOException {
+    ObjectNode node = NODES.objectNode();
+    for (List<String> fields : table(file)) {
+      node.put(fields.getFirst(), fields.getLast());
+    }
+    return node;
+  }
+
+  private static List<List<String>> table(Path file) throws IOException {
+    List<List<String>> rows = new ArrayList<>();
+    for (String line : lines(file)) {
+      rows.add(List.of(line.split("\t", -1)));
+    }
+    return rows;
+  }
+
+  private static List<String> lines(Path file) throws IOException {
+    return Files.exists(file) ? Files.readAllLines(file) : List.of();
+  }
+}
