@@ -171,17 +171,12 @@ class OperationTable {
   // An opcode that compares its operands in each lane by f, and writes p|q.
   template <class... S, class F>
   void compare(const std::string &name, F f, Outcome outcome = Outcome::Predicate) {
-    Operation operation;
-    operation.handler = remember<CompareHandler<F, S...>>(f);
+    const bool number = outcome == Outcome::AllOnes || outcome == Outcome::One;
+    const Slot first = number ? result<u32> : result<bool>;
+    std::vector<Slot> slots{first, secondResult(first), input<S>...};
+    if (!number && outcome != Outcome::Predicate) slots.push_back(input<bool>);
+    Operation operation{remember<CompareHandler<F, S...>>(f), std::move(slots)};
     operation.variant = static_cast<std::uint8_t>(outcome);
-    if (outcome == Outcome::AllOnes || outcome == Outcome::One) {
-      operation.slots = {result<u32>, secondResult(result<u32>), input<S>...};
-    } else {
-      operation.slots = {result<bool>, secondResult(result<bool>), input<S>...};
-    }
-    if (outcome == Outcome::And || outcome == Outcome::Or || outcome == Outcome::Xor) {
-      operation.slots.push_back(input<bool>);
-    }
     add(name, operation);
   }
 

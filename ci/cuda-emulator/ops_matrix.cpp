@@ -2,6 +2,8 @@
 // rounded to f32 one after another, which no tensor core does (each generation adds in a way of its
 // own), so a result agrees with a GPU's to the accuracy of f32 and not bit by bit.
 
+#include <array>
+#include <cmath>
 #include <cstring>
 
 #include "access.h"
@@ -93,6 +95,28 @@ struct Tensor32 {
   static f32 element(u32 bits, int) { return bitsAs<f32>(bits & ~0x1fffu); }
 };
 
+// One number of each lane.
+using Fragment = std::array<f32, LANES>;
+
+// Element k of a register of A or B.
+template <class Format>
+Fragment elements(Warp &warp, const Instruction &instruction, int operand, int k) {
+  const u32 *bits = warp.operand<u32>(instruction, operand);
+  Fragment result;
+  for (int lane = 0; lane < LANES; lane++) result[lane] = Format::element(bits[lane], k);
+  return result;
+}
+
+// The product of two numbers in one of these formats is exact in f32, so with fma or without it the
+// result is the same; where the processor has fma it is faster, and elsewhere very slow.
+f32 multiplyAdd(f32 a, f32 b, f32 c) {
+#ifdef __FMA__
+  return std::fma(a, b, c);
+#else
+  return a * b + c;
+#endif
+}
+
 // D = A B + C, A of ROWS x DEPTH, B of DEPTH x COLUMNS. In a register of A, lane 4i+k holds of row i
 // (or i+8, in every second register) the elements from k * PER_REGISTER on; the registers of B hold
 // columns i in the same way; pairs of registers of C and D hold columns 2k and 2k+1 of rows i, i+8.
@@ -110,30 +134,23 @@ void multiply(Warp &warp, const Instruction &instruction, Mask) {
   alignas(64) f32 sum[COLUMNS][ROWS];
   for (int step = 0; step < STEPS; step++) {
     for (int each = 0; each < EACH; each++) {
+      const int depth = STEP * step + each;
       for (int half = 0; half < 2; half++) {
-        const u32 *registers = warp.operand<u32>(instruction, A + 2 * step + half);
-        alignas(64) f32 values[LANES];
-        for (int lane = 0; lane < LANES; lane++) {
-          values[lane] = Format::element(registers[lane], each);
-        }
-        for (int lane = 0; lane < LANES; lane++) {
-          a[STEP * step + EACH * (lane % 4) + each][8 * half + lane / 4] = values[lane];
+        const Fragment values = elements<Format>(warp, instruction, A + 2 * step + half, each);
+        for (int i = 0; i < 8; i++) {
+          for (int k = 0; k < 4; k++) a[depth + EACH * k][8 * half + i] = values[4 * i + k];
         }
       }
-      const u32 *registers = warp.operand<u32>(instruction, B + step);
-      alignas(64) f32 values[LANES];
-      for (int lane = 0; lane < LANES; lane++) {
-        values[lane] = Format::element(registers[lane], each);
-      }
-      for (int lane = 0; lane < LANES; lane++) {
-        b[STEP * step + EACH * (lane % 4) + each][lane / 4] = values[lane];
+      const Fragment values = elements<Format>(warp, instruction, B + step, each);
+      for (int i = 0; i < 8; i++) {
+        for (int k = 0; k < 4; k++) b[depth + EACH * k][i] = values[4 * i + k];
       }
     }
   }
-  for (int k = 0; k < 4; k++) {
-    const f32 *c = warp.operand<f32>(instruction, C + k);
-    for (int lane = 0; lane < LANES; lane++) {
-      sum[2 * (lane % 4) + k % 2][8 * (k / 2) + lane / 4] = c[lane];
+  for (int part = 0; part < 4; part++) {
+    const f32 *c = warp.operand<f32>(instruction, C + part);
+    for (int i = 0; i < 8; i++) {
+      for (int k = 0; k < 4; k++) sum[2 * k + part % 2][8 * (part / 2) + i] = c[4 * i + k];
     }
   }
   for (int column = 0; column < COLUMNS; column++) {
@@ -141,15 +158,16 @@ void multiply(Warp &warp, const Instruction &instruction, Mask) {
     std::memcpy(sums, sum[column], sizeof sums);
     for (int depth = 0; depth < DEPTH; depth++) {
       const f32 factor = b[depth][column];
-      // The product of two such formats is exact in f32, so this is what fma would give.
-      for (int row = 0; row < ROWS; row++) sums[row] += a[depth][row] * factor;
+      for (int row = 0; row < ROWS; row++) {
+        sums[row] = multiplyAdd(a[depth][row], factor, sums[row]);
+      }
     }
     std::memcpy(sum[column], sums, sizeof sums);
   }
-  for (int k = 0; k < 4; k++) {
-    f32 *d = warp.operand<f32>(instruction, k);
-    for (int lane = 0; lane < LANES; lane++) {
-      d[lane] = sum[2 * (lane % 4) + k % 2][8 * (k / 2) + lane / 4];
+  for (int part = 0; part < 4; part++) {
+    f32 *d = warp.operand<f32>(instruction, part);
+    for (int i = 0; i < 8; i++) {
+      for (int k = 0; k < 4; k++) d[4 * i + k] = sum[2 * k + part % 2][8 * (part / 2) + i];
     }
   }
 }

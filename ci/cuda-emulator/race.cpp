@@ -61,6 +61,7 @@ void SharedShadow::checkRead(int warp, std::uint32_t cell, Mask lanes) {
   }
   if (!checkRaces_) return;
   const Position &now = positions_[warp];
+  if (written >> WRITE_STAMP < now.seen[otherWarp]) return;
   for (Mask rest = lanes; rest; rest &= rest - 1) {
     const int lane = lowestLane(rest);
     if (!ordered(now, warp, lane, written >> WRITE_STAMP, otherWarp, otherLane)) {
@@ -117,10 +118,10 @@ void SharedShadow::atomic(int warp, std::uint32_t address, std::uint32_t bytes, 
 
 void SharedShadow::beginCopy(int warp, std::uint32_t address, std::uint32_t bytes, int lane,
                              std::int32_t line) {
-  for (std::uint32_t cell = address >> shift_; cell < (address + bytes) >> shift_; cell++) {
-    writeCell(warp, cell, lane, line);
-    written_[cell] |= IN_FLIGHT;
-  }
+  const std::uint32_t first = address >> shift_;
+  const std::uint32_t cells = bytes >> shift_;
+  writeCells(warp, first, static_cast<int>(cells), line, [lane](int) { return lane; });
+  for (std::uint32_t k = 0; k < cells; k++) written_[first + k] |= IN_FLIGHT;
 }
 
 void SharedShadow::land(int warp, std::uint32_t address, std::uint32_t bytes, int lane,
@@ -132,19 +133,51 @@ void SharedShadow::land(int warp, std::uint32_t address, std::uint32_t bytes, in
   }
 }
 
+// Whether all lanes access memory in one piece, in their order.
+static bool contiguous(const Addresses &addresses, std::uint32_t bytes) {
+  bool result = true;
+  for (int lane = 0; lane < LANES; lane++) {
+    result &= addresses[lane] == addresses[0] + static_cast<std::uint64_t>(lane) * bytes;
+  }
+  return result;
+}
+
 void SharedShadow::read(int warp, const Addresses &addresses, std::uint32_t bytes, Mask lanes,
                         std::int32_t line) {
-  for (Mask rest = lanes; rest; rest &= rest - 1) {
-    const int lane = lowestLane(rest);
-    read(warp, static_cast<std::uint32_t>(addresses[lane]), bytes, Mask{1} << lane, line);
+  const int cells = static_cast<int>(bytes >> shift_);
+  if (lanes == ALL_LANES && contiguous(addresses, bytes)) {
+    const int shift = __builtin_ctz(static_cast<unsigned>(cells));
+    readCells(warp, static_cast<std::uint32_t>(addresses[0]) >> shift_, cells * LANES, line,
+              [shift](int k) { return Mask{1} << (k >> shift); });
+    return;
+  }
+  while (lanes) {
+    // Neighbours often read the same bytes.
+    const int lane = lowestLane(lanes);
+    Mask same = Mask{1} << lane;
+    for (int next = lane + 1; next < LANES; next++) {
+      if (!(lanes >> next & 1) || addresses[next] != addresses[lane]) break;
+      same |= Mask{1} << next;
+    }
+    readCells(warp, static_cast<std::uint32_t>(addresses[lane]) >> shift_, cells, line,
+              [same](int) { return same; });
+    lanes &= ~same;
   }
 }
 
 void SharedShadow::write(int warp, const Addresses &addresses, std::uint32_t bytes, Mask lanes,
                          std::int32_t line) {
+  const int cells = static_cast<int>(bytes >> shift_);
+  if (lanes == ALL_LANES && contiguous(addresses, bytes)) {
+    const int shift = __builtin_ctz(static_cast<unsigned>(cells));
+    writeCells(warp, static_cast<std::uint32_t>(addresses[0]) >> shift_, cells * LANES, line,
+               [shift](int k) { return k >> shift; });
+    return;
+  }
   for (Mask rest = lanes; rest; rest &= rest - 1) {
     const int lane = lowestLane(rest);
-    write(warp, static_cast<std::uint32_t>(addresses[lane]), bytes, lane, line);
+    writeCells(warp, static_cast<std::uint32_t>(addresses[lane]) >> shift_, cells, line,
+               [lane](int) { return lane; });
   }
 }
 

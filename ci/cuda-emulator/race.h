@@ -41,16 +41,8 @@ class SharedShadow {
 
   // All these lanes read the same bytes, each by itself or together.
   void read(int warp, std::uint32_t address, std::uint32_t bytes, Mask lanes, std::int32_t line) {
-    const std::uint32_t end = (address + bytes) >> shift_;
-    for (std::uint32_t cell = address >> shift_; cell < end; cell++) {
-      readCell(warp, cell, lanes, line);
-    }
-  }
-  void write(int warp, std::uint32_t address, std::uint32_t bytes, int lane, std::int32_t line) {
-    const std::uint32_t end = (address + bytes) >> shift_;
-    for (std::uint32_t cell = address >> shift_; cell < end; cell++) {
-      writeCell(warp, cell, lane, line);
-    }
+    readCells(warp, address >> shift_, static_cast<int>(bytes >> shift_), line,
+              [&](int) { return lanes; });
   }
   // Each of these lanes reads, or writes, so many bytes at its address.
   void read(int warp, const Addresses &addresses, std::uint32_t bytes, Mask lanes,
@@ -100,25 +92,64 @@ class SharedShadow {
     std::unique_ptr<std::array<std::array<std::uint32_t, LANES>, LANES>> laneSeen;
   };
 
-  void readCell(int warp, std::uint32_t cell, Mask lanes, std::int32_t line) {
+  // So many cells in a row; lanesOf(k) are the lanes that read the k-th, laneOf(k) is the one that
+  // writes it. The checks come first and without branches, so that all of it becomes vector code.
+  template <class LanesOf>
+  void readCells(int warp, std::uint32_t first, int count, std::int32_t line, LanesOf lanesOf) {
     const Position &now = positions_[warp];
+    std::uint32_t *const written = written_.data() + first;
+    std::uint32_t *const read = read_.data() + first;
+    Mask *const readers = readers_.data() + first;
+    std::int32_t *const readLine = readLine_.data() + first;
     // Written, and before the last barrier: the usual case in one comparison (0 wraps to the top).
-    if (written_[cell] - 1 >= (now.settled << WRITE_STAMP) - 1) checkRead(warp, cell, lanes);
-    const std::uint32_t mine = now.stamp << READ_STAMP | warp;
-    const std::uint32_t before = read_[cell];
-    const bool others = before >= now.settled << READ_STAMP && (before & 63) != std::uint32_t(warp);
-    readers_[cell] = before == mine ? readers_[cell] | lanes : lanes;
-    read_[cell] = others ? now.stamp << READ_STAMP | SEVERAL : mine;
-    readLine_[cell] = line;
+    const std::uint32_t settledWrite = (now.settled << WRITE_STAMP) - 1;
+    bool settled = true;
+    for (int k = 0; k < count; k++) settled &= written[k] - 1 < settledWrite;
+    if (!settled) {
+      for (int k = 0; k < count; k++) {
+        if (written[k] - 1 >= settledWrite) checkRead(warp, first + k, lanesOf(k));
+      }
+    }
+    const std::uint32_t settledRead = now.settled << READ_STAMP;
+    const std::uint32_t mine = now.stamp << READ_STAMP | static_cast<std::uint32_t>(warp);
+    const std::uint32_t several = now.stamp << READ_STAMP | SEVERAL;
+#pragma GCC ivdep
+    for (int k = 0; k < count; k++) {
+      const std::uint32_t before = read[k];
+      const Mask lanes = lanesOf(k);
+      const bool others =
+          (before >= settledRead) & ((before & 63) != static_cast<std::uint32_t>(warp));
+      readers[k] = before == mine ? readers[k] | lanes : lanes;
+      read[k] = others ? several : mine;
+      readLine[k] = line;
+    }
   }
 
-  void writeCell(int warp, std::uint32_t cell, int lane, std::int32_t line) {
+  template <class LaneOf>
+  void writeCells(int warp, std::uint32_t first, int count, std::int32_t line, LaneOf laneOf) {
     const Position &now = positions_[warp];
-    if (written_[cell] >= now.settled << WRITE_STAMP || read_[cell] >= now.settled << READ_STAMP) {
-      checkWrite(warp, cell, lane, false);
+    std::uint32_t *const written = written_.data() + first;
+    const std::uint32_t *const read = read_.data() + first;
+    std::int32_t *const writeLine = writeLine_.data() + first;
+    const std::uint32_t settledWrite = now.settled << WRITE_STAMP;
+    const std::uint32_t settledRead = now.settled << READ_STAMP;
+    bool settled = true;
+    for (int k = 0; k < count; k++) {
+      settled &= (written[k] < settledWrite) & (read[k] < settledRead);
     }
-    written_[cell] = now.stamp << WRITE_STAMP | warp << 5 | lane;
-    writeLine_[cell] = line;
+    if (!settled) {
+      for (int k = 0; k < count; k++) {
+        if (written[k] >= settledWrite || read[k] >= settledRead) {
+          checkWrite(warp, first + k, laneOf(k), false);
+        }
+      }
+    }
+    const std::uint32_t mine = now.stamp << WRITE_STAMP | static_cast<std::uint32_t>(warp) << 5;
+#pragma GCC ivdep
+    for (int k = 0; k < count; k++) {
+      written[k] = mine | static_cast<std::uint32_t>(laneOf(k));
+      writeLine[k] = line;
+    }
   }
 
   // Exactly, and with the words for it: throws Fault if the access is not allowed.
