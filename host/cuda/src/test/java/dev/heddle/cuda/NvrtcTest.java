@@ -7,6 +7,7 @@ import dev.heddle.core.KernelBuildException;
 import java.nio.file.Path;
 import java.util.Map;
 import java.util.Optional;
+import java.util.TreeMap;
 import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.condition.EnabledOnOs;
@@ -118,6 +119,21 @@ class NvrtcTest {
         catchThrowableOfType(
             KernelBuildException.class, () -> nvrtc.compile(Variants.broken(), 80));
     assertThat(failure.log()).contains("broken.cu(7): error:").contains("nonsense");
+  }
+
+  /** Kernel files include nothing that NVRTC would need a toolkit for. */
+  @Test
+  void theRealOneCompilesEveryKernelFile() {
+    Optional<Nvrtc> found = Nvrtc.onThisMachine();
+    Assumptions.assumeTrue(found.isPresent(), "no NVRTC on this machine");
+    Map<String, KernelVariant> files = new TreeMap<>();
+    for (KernelVariant variant : ShippedKernels.variants()) {
+      files.putIfAbsent(variant.file() + variant.macros().get("DTYPE"), variant);
+    }
+    assertThat(files).isNotEmpty();
+    files.forEach(
+        (file, variant) ->
+            assertThat(PtxText.target(found.get().compile(variant, 80))).as(file).isEqualTo(80));
   }
 
   /** The stand-in, under another name for each test: the loader gives one name's first file. */
