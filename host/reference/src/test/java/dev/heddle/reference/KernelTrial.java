@@ -11,6 +11,7 @@ import dev.heddle.core.Session;
 import dev.heddle.core.TensorSpec;
 import java.util.HashMap;
 import java.util.Map;
+import java.util.function.Consumer;
 
 /**
  * One operation on normal random numbers, with what should come out of it.
@@ -23,12 +24,18 @@ public record KernelTrial(Chain chain, Map<String, HostTensor> inputs, Expectati
 
   /** A trial of that operation. */
   public static KernelTrial of(Operation operation) {
+    return of(operation, inputs -> {});
+  }
+
+  /** The same with some of the numbers changed. */
+  public static KernelTrial of(Operation operation, Consumer<Map<String, HostTensor>> change) {
     Chain chain = Chain.of(operation);
     Map<String, HostTensor> inputs = new HashMap<>();
     for (TensorSpec spec : chain.inputs()) {
       inputs.put(
           spec.name(), HostTensor.gaussian(spec.shape(), spec.dtype(), spec.name().hashCode()));
     }
+    change.accept(inputs);
     return new KernelTrial(chain, inputs, Expectation.of(chain, inputs));
   }
 
