@@ -164,9 +164,7 @@ final class GpuReportCommand implements Callable<Integer> {
   private static String peer(JsonNode peers, String name) {
     for (JsonNode peer : peers) {
       if (peer.path("name").asText().equals(name) && peer.has("tflops")) {
-        return rate(peer.path("tflops"))
-            + " x"
-            + number("%.2f", peer.path("heddleIsFasterBy"));
+        return rate(peer.path("tflops")) + " x" + number("%.2f", peer.path("heddleIsFasterBy"));
       }
     }
     return "-";

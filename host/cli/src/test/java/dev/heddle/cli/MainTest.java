@@ -103,6 +103,7 @@ class MainTest {
         "compare --stage values | --stage goes with --shape",
         "compare --peer true | --peer goes with --shape",
         "compare --rounds 0 | rounds = 0",
+        "gpu-report DIR/none --out DIR/r.json | no such file",
         "compare --shape 1,1,1,8,8,8,8 --stage middle | 'middle'",
         "compare --dtype fp8 | 'fp8' is no storage type; fp32, fp16 and bf16 are",
         "run --q DIR/half.npy --k DIR/k.npy --v DIR/v.npy --out DIR/o.npy | q is fp16 and k is fp32",

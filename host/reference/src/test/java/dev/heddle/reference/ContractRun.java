@@ -52,15 +52,20 @@ public final class ContractRun implements TestExecutionListener {
       System.err.println("usage: ContractRun FILE CLASS[#METHOD]...");
       System.exit(2);
     }
+    System.exit(run(Path.of(arguments[0]), List.of(arguments).subList(1, arguments.length)));
+  }
+
+  /** Runs classes and methods, writes the file, and returns the exit code. */
+  static int run(Path file, List<String> names) throws IOException {
     ContractRun run = new ContractRun();
     LauncherDiscoveryRequest request =
         LauncherDiscoveryRequestBuilder.request()
-            .selectors(Stream.of(arguments).skip(1).map(ContractRun::selector).toList())
+            .selectors(names.stream().map(ContractRun::selector).toList())
             .build();
     Launcher launcher = LauncherFactory.create();
     launcher.execute(request, run);
-    run.write(Path.of(arguments[0]));
-    System.exit(run.exitCode());
+    run.write(file);
+    return run.exitCode();
   }
 
   private static DiscoverySelector selector(String name) {
