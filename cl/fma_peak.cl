@@ -34,8 +34,9 @@ typedef float lanes_t;
 
 __kernel void fma_peak(__global float *sums, const peak_args args) {
   lanes_t chain[CHAINS];
+  // Not the same in all work-items: what is, newer GPU compilers compute once for all of a warp.
 #pragma unroll
-  for (int c = 0; c < CHAINS; c++) chain[c] = (float)c;
+  for (int c = 0; c < CHAINS; c++) chain[c] = (float)(c + (int)get_local_id(0));
   const lanes_t factor = args.factor;
   const lanes_t addend = args.addend;
   for (int n = 0; n < args.iterations; n++) {

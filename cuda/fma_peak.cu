@@ -18,7 +18,7 @@
 
 extern "C" __global__ void __launch_bounds__(1024) fma_peak(float *sums, const peak_args args) {
   float chain[CHAINS];
-  // Not the same in all threads of a warp: what is, newer compilers compute once for all of them.
+  // Not the same in all threads: what is, newer GPU compilers compute once for all of a warp.
 #pragma unroll
   for (int c = 0; c < CHAINS; c++) chain[c] = (float)(c + (int)threadIdx.x);
   const float factor = args.factor;
