@@ -336,12 +336,14 @@ final class PtxFaults {
             BAND,
             replace("0fFF7FFFFF", "0fFF800000").every()),
         rung.change(
-            "exponent's sign",
+            "exponent's sign", WRONG, BAND, upsideDown("const float p0 = exp2_approximate(")),
+        rung.change(
+            "a score without its maximum",
             WRONG,
             BAND,
-            replace("neg\\.f32", "mov.f32").from("const float p0 = exp2_approximate(").nth(0)),
-        rung.change(
-            "a score without its maximum", WRONG, BAND, noAddition("const float p0 =").nth(0)),
+            replace("sub\\.f32 (%f\\d+), (%f\\d+), (%f\\d+)", "mov.f32 $1, $2")
+                .from("const float p0 = exp2_approximate(")
+                .nth(0)),
         rung.change(
             "neighbouring weights exchanged",
             WRONG,
@@ -376,11 +378,11 @@ final class PtxFaults {
             replace("or\\.pred (%p\\d+), (%p\\d+), %p\\d+;", "mov.pred $1, $2;")
                 .from("2 * M_BLOCKS && own_row < args.seqlen_q)")),
         rung.change(
-            "lse in units of log2",
+            "logarithm to another base",
             WRONG,
             BAND,
             replace("0f3F317218", "0f3F800000")
-                .from("any_visible ? LOG_SUM_EXP(args, own_m, own_l)")
+                .from("any_visible ? fma(fabs(args.softmax_scale), own_m, ACCURATE_LOG(own_l))")
                 .every()),
         rung.change(
             "lse of another row",
@@ -691,8 +693,8 @@ final class PtxFaults {
             "rescaled at every growth: more often than needed",
             PASS,
             STEEP,
-            replace("(add\\.f32 .*), 0f41000000", "$1, 0f00000000")
-                .from("rows.m_i[r][h] + RESCALE_THRESHOLD")
+            replace("(setp\\.gt\\.f32 .*), 0f41000000", "$1, 0f00000000")
+                .from("* scale > RESCALE_THRESHOLD")
                 .every()),
         mma.change(
             "inner tiles taken for edges: the mask hides nothing",
