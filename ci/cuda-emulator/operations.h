@@ -165,16 +165,18 @@ class OperationTable {
 
  public:
   // What becomes of a comparison: a predicate p (and its opposite q) with or without another
-  // predicate, or a number.
-  enum class Outcome : std::uint8_t { Predicate, And, Or, Xor, AllOnes, One };
+  // predicate, or a number: all bits set, or 1 as an f32, f16 or bf16.
+  enum class Outcome : std::uint8_t { Predicate, And, Or, Xor, AllOnes, One, HalfOne, BrainOne };
 
-  // An opcode that compares its operands in each lane by f, and writes p|q.
+  // An opcode that compares its operands in each lane by f. Of two Pairs the lower halves make p and
+  // the upper ones q, or each the half of a number. d: the type of the number.
   template <class... S, class F>
-  void compare(const std::string &name, F f, Outcome outcome = Outcome::Predicate) {
-    const bool number = outcome == Outcome::AllOnes || outcome == Outcome::One;
-    const Slot first = number ? result<u32> : result<bool>;
-    std::vector<Slot> slots{first, secondResult(first), input<S>...};
-    if (!number && outcome != Outcome::Predicate) slots.push_back(input<bool>);
+  void compare(const std::string &name, F f, Outcome outcome = Outcome::Predicate,
+               Slot d = result<bool>) {
+    std::vector<Slot> slots{d, secondResult(d), input<S>...};
+    if (outcome == Outcome::And || outcome == Outcome::Or || outcome == Outcome::Xor) {
+      slots.push_back(input<bool>);
+    }
     Operation operation{remember<CompareHandler<F, S...>>(f), std::move(slots)};
     operation.variant = static_cast<std::uint8_t>(outcome);
     add(name, operation);
@@ -184,6 +186,7 @@ class OperationTable {
   template <class F, class... S>
   struct CompareHandler {
     static inline const F *function;
+    static constexpr bool PAIRS = (isPair<S> || ...);
 
     static void run(Warp &warp, const Instruction &instruction, Mask lanes) {
       run(warp, instruction, lanes, std::index_sequence_for<S...>());
@@ -192,20 +195,31 @@ class OperationTable {
     template <std::size_t... K>
     static void run(Warp &warp, const Instruction &instruction, Mask lanes,
                     std::index_sequence<K...>) {
-      finish(warp, instruction, lanes, forLanes(warp.operand<S>(instruction, K + 2)...));
+      if constexpr (PAIRS) {
+        const Mask lo = forLanes([](const S &...s) { return (*function)(s.lo...); },
+                                 warp.operand<S>(instruction, K + 2)...);
+        const Mask hi = forLanes([](const S &...s) { return (*function)(s.hi...); },
+                                 warp.operand<S>(instruction, K + 2)...);
+        finish(warp, instruction, lanes, lo, &hi);
+      } else {
+        finish(warp, instruction, lanes,
+               forLanes(*function, warp.operand<S>(instruction, K + 2)...), nullptr);
+      }
     }
 
-    static Mask forLanes(const S *...s) {
+    template <class G>
+    static Mask forLanes(const G &g, const S *...s) {
       Mask holds = 0;
       for (int lane = 0; lane < LANES; lane++) {
-        holds |= ((*function)(s[lane]...) ? Mask{1} : Mask{0}) << lane;
+        holds |= (g(s[lane]...) ? Mask{1} : Mask{0}) << lane;
       }
       return holds;
     }
   };
 
-  // Writes the outcome of a comparison that holds in these lanes.
-  static void finish(Warp &warp, const Instruction &instruction, Mask lanes, Mask holds);
+  // Writes the outcome of a comparison that holds in these lanes; upper: of the upper halves.
+  static void finish(Warp &warp, const Instruction &instruction, Mask lanes, Mask holds,
+                     const Mask *upper);
 
   std::unordered_map<std::string, Operation> operations_;
 };

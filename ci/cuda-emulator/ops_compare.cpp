@@ -41,11 +41,12 @@ struct AsFloats {
     if constexpr (std::is_same_v<T, f32>) {
       return F()(flush<ftz>(a), flush<ftz>(b));
     } else {
-      return F()(toFloat(a), toFloat(b));
+      return F()(toFloat(flush16<ftz>(a)), toFloat(flush16<ftz>(b)));
     }
   }
 };
 
+// type: ".s32", or ".ftz.f32", where .ftz stands before both types of set.
 template <class T, class F>
 void addComparison(OperationTable &t, const std::string &op, const std::string &type, F f) {
   using Outcome = OperationTable::Outcome;
@@ -53,13 +54,24 @@ void addComparison(OperationTable &t, const std::string &op, const std::string &
   t.compare<T, T>("setp." + op + ".and" + type, f, Outcome::And);
   t.compare<T, T>("setp." + op + ".or" + type, f, Outcome::Or);
   t.compare<T, T>("setp." + op + ".xor" + type, f, Outcome::Xor);
-  // .ftz stands before both types of set.
   const std::size_t last = type.rfind('.');
-  const std::string ftz = type.substr(0, last);
-  const std::string source = type.substr(last);
-  t.compare<T, T>("set." + op + ftz + ".u32" + source, f, Outcome::AllOnes);
-  t.compare<T, T>("set." + op + ftz + ".s32" + source, f, Outcome::AllOnes);
-  t.compare<T, T>("set." + op + ftz + ".f32" + source, f, Outcome::One);
+  const auto set = [&](const std::string &d, Outcome outcome, Slot slot) {
+    t.compare<T, T>("set." + op + type.substr(0, last) + d + type.substr(last), f, outcome, slot);
+  };
+  set(".u32", Outcome::AllOnes, result<u32>);
+  set(".s32", Outcome::AllOnes, result<u32>);
+  if constexpr (isPair<T>) {
+    const bool half = std::is_same_v<T, f16x2>;
+    set(half ? ".f16x2" : ".bf16x2", half ? Outcome::HalfOne : Outcome::BrainOne, result<u32>);
+  } else {
+    set(".f32", Outcome::One, result<u32>);
+    set(".f16", Outcome::HalfOne, result<u16>);
+    set(".bf16", Outcome::BrainOne, result<u16>);
+    if constexpr (std::is_same_v<T, f16> || std::is_same_v<T, bf16>) {
+      set(".u16", Outcome::AllOnes, result<u16>);
+      set(".s16", Outcome::AllOnes, result<u16>);
+    }
+  }
 }
 
 template <class T>
@@ -160,19 +172,26 @@ void copyPredicate(Warp &warp, const Instruction &instruction, Mask lanes) {
 
 }  // namespace
 
-void OperationTable::finish(Warp &warp, const Instruction &instruction, Mask lanes, Mask holds) {
+void OperationTable::finish(Warp &warp, const Instruction &instruction, Mask lanes, Mask holds,
+                            const Mask *upper) {
   const auto outcome = static_cast<Outcome>(instruction.variant);
-  if (outcome == Outcome::AllOnes || outcome == Outcome::One) {
-    u32 *d = warp.operand<u32>(instruction, 0);
-    const u32 yes = outcome == Outcome::AllOnes ? ~0u : bitsAs<u32>(1.0f);
+  const int width = instruction.width[0];
+  if (width > 0) {
+    const u32 yes = outcome == Outcome::One       ? bitsAs<u32>(1.0f)
+                    : outcome == Outcome::HalfOne  ? 0x3c00
+                    : outcome == Outcome::BrainOne ? 0x3f80
+                                                   : ~0u;
+    auto *d = warp.operand<std::byte>(instruction, 0);
     for (Mask rest = lanes; rest; rest &= rest - 1) {
       const int lane = __builtin_ctz(rest);
-      d[lane] = holds >> lane & 1 ? yes : 0;
+      u32 value = holds >> lane & 1 ? yes : 0;
+      if (upper) value = (value & 0xffff) | (*upper >> lane & 1 ? yes << 16 : 0);
+      std::memcpy(d + lane * width, &value, static_cast<std::size_t>(width));
     }
     return;
   }
   Mask p = holds;
-  Mask q = ~holds;
+  Mask q = upper ? *upper : ~holds;
   if (outcome != Outcome::Predicate) {
     const Mask c = warp.predicate(instruction, instruction.operands - 1);
     p = outcome == Outcome::And ? p & c : outcome == Outcome::Or ? p | c : p ^ c;
@@ -196,7 +215,11 @@ void addComparisons(OperationTable &t) {
   addFloatComparisons<f32, true>(t, ".ftz.f32");
   addFloatComparisons<f64>(t, ".f64");
   addFloatComparisons<f16>(t, ".f16");
+  addFloatComparisons<f16, true>(t, ".ftz.f16");
   addFloatComparisons<bf16>(t, ".bf16");
+  addFloatComparisons<f16x2>(t, ".f16x2");
+  addFloatComparisons<f16x2, true>(t, ".ftz.f16x2");
+  addFloatComparisons<bf16x2>(t, ".bf16x2");
   for (const char *type : {"b16", "u16", "s16"}) addSelections<u16>(t, type);
   for (const char *type : {"b32", "u32", "s32"}) addSelections<u32>(t, type);
   for (const char *type : {"b64", "u64", "s64"}) addSelections<u64>(t, type);

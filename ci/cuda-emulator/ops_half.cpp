@@ -13,12 +13,6 @@ namespace {
 f16 narrow(f32 value, f16) { return toF16<Round::Nearest>(value); }
 bf16 narrow(f32 value, bf16) { return toBf16<Round::Nearest>(value); }
 
-template <bool ftz, class T>
-T flush16(T value) {
-  constexpr u16 EXPONENT = std::is_same_v<T, f16> ? 0x7c00 : 0x7f80;
-  return ftz && (value.bits & EXPONENT) == 0 ? T{static_cast<u16>(value.bits & 0x8000)} : value;
-}
-
 // An f64 rounded to f32 so that rounding it on to 16 bits is as rounding the f64 itself: its last
 // bit is set if the f64 lay between two f32.
 f32 roundToOdd(f64 value) {

@@ -93,12 +93,15 @@ class Parser {
     return std::string(rest.substr(0, rest.find_first_of("\r\n")));
   }
 
-  // A directive, name or opcode; '::' belongs to a word (L2::128B), a single ':' ends it.
+  // A directive, name or opcode; '::' belongs to a word (L2::128B), a single ':' ends it. A directive
+  // ends before the next (.reg.b32).
   std::string_view peekWord() {
     skipBlanks();
     std::size_t end = position_;
     if (end >= text_.size() || !isWordStart(text_[end])) return {};
+    const bool directive = text_[end] == '.';
     while (end < text_.size()) {
+      if (directive && end > position_ && text_[end] == '.') break;
       if (isWordPart(text_[end])) {
         end++;
       } else if (text_.compare(end, 2, "::") == 0 && end + 2 < text_.size() &&

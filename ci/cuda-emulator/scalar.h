@@ -52,6 +52,10 @@ struct Pair {
   T lo;
   T hi;
 };
+template <class T>
+constexpr bool isPair = false;
+template <class T>
+constexpr bool isPair<Pair<T>> = true;
 using f16x2 = Pair<f16>;
 using bf16x2 = Pair<bf16>;
 
@@ -127,6 +131,12 @@ inline f32 flush(f32 value) {
   if (!on) return value;
   const u32 bits = bitsAs<u32>(value);
   return bitsAs<f32>((bits & 0x7f80'0000u) == 0 ? bits & 0x8000'0000u : bits);
+}
+
+template <bool on, class T>
+inline T flush16(T value) {
+  constexpr u16 EXPONENT = std::is_same_v<T, f16> ? 0x7c00 : 0x7f80;
+  return on && (value.bits & EXPONENT) == 0 ? T{static_cast<u16>(value.bits & 0x8000)} : value;
 }
 
 // .sat: clamped to [0, 1], NaN to 0.
