@@ -273,15 +273,7 @@ final class PtxFaults {
             replace("(selp\\.f32 %f\\d+), 0fFF800000, (%f\\d+)", "$1, $2, 0fFF800000")
                 .from(MMA_HIDE)
                 .nth(0)),
-<<<<<<< HEAD
-        rung.change(
-            "edges taken for inner tiles",
-            WRONG,
-            BAND,
-            replace("and\\.pred", "or.pred").from("const int all_visible = key >= shared_begin")),
-=======
         rung.change("edges taken for inner tiles", WRONG, BAND, edgesForInnerTiles()),
->>>>>>> main
         rung.change(
             "band of half of the rows",
             WRONG,
@@ -656,15 +648,6 @@ final class PtxFaults {
             UNFINISHED_COPY,
             LINEAR,
             waitForAllBut(3, noBarrier(LINEAR_STEP))),
-<<<<<<< HEAD
-        mma.change(
-            "copies are no group",
-            UNFINISHED_COPY,
-            LINEAR,
-            remove(COMMIT).before(noBarrier(LINEAR_STEP))),
-        mma.change("weights not transposed", WRONG, LINEAR, replace("\\.trans\\.", ".").nth(0)),
-=======
->>>>>>> main
         mma.change(
             "copies are no group",
             UNFINISHED_COPY,
