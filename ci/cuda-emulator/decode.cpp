@@ -633,7 +633,7 @@ class Decoder {
       }
       program_->files[static_cast<std::size_t>(number)] = name.substr(name.find_last_of('/') + 1);
     }
-    kernel.registers = registers_.layOut(*program_);
+    kernel.registers = registers_.layOut(*program_, always_);
     kernel.staticSharedBytes = program_->dynamicSharedOffset;
     kernel.localBytes = program_->localBytes;
     kernel.program = program_;

@@ -71,9 +71,11 @@ class SharedShadow {
   void join(int warp, const std::vector<Arrival> &arrivals);
 
  private:
-  // A write is stamp | atomic | warp | lane; 0 means never written, and the largest stamp that a
-  // copy is in flight. A read is stamp | by several warps | warp, with its lanes in a mask.
-  static constexpr int WRITE_STAMP = 11;
+  // A write is stamp | atomic, by several threads | atomic | warp | lane; 0 means never written, and
+  // the largest stamp that a copy is in flight. A read is stamp | by several warps | warp, with its
+  // lanes in a mask.
+  static constexpr int WRITE_STAMP = 12;
+  static constexpr std::uint32_t ATOMICS = 1u << 11;
   static constexpr std::uint32_t ATOMIC = 1u << 10;
   static constexpr int READ_STAMP = 6;
   static constexpr std::uint32_t SEVERAL = 1u << 5;

@@ -351,10 +351,10 @@ void Warp::together(const std::array<std::int32_t, LANES> &counters, Mask lanes)
     }
   };
   guests([&](const Instruction &own, int lane) {
-    for (int k = 0; k < leader.operands; k++) {
-      borrowed[lane][k] = get(leader, k, lane);
-      if (k >= leader.results) put(leader, k, lane, get(own, k, lane));
-    }
+    Values values{};
+    for (int k = 0; k < leader.operands; k++) borrowed[lane][k] = get(leader, k, lane);
+    for (int k = leader.results; k < leader.operands; k++) values[k] = get(own, k, lane);
+    for (int k = leader.results; k < leader.operands; k++) put(leader, k, lane, values[k]);
   });
   try {
     leader.handler(*this, leader, lanes);
@@ -362,8 +362,11 @@ void Warp::together(const std::array<std::int32_t, LANES> &counters, Mask lanes)
     trap(fault, leader);
   }
   guests([&](const Instruction &own, int lane) {
-    for (int k = 0; k < leader.results; k++) put(own, k, lane, get(leader, k, lane));
+    Values results{};
+    for (int k = 0; k < leader.results; k++) results[k] = get(leader, k, lane);
+    // Own registers may be among the borrowed ones.
     for (int k = 0; k < leader.operands; k++) put(leader, k, lane, borrowed[lane][k]);
+    for (int k = 0; k < leader.results; k++) put(own, k, lane, results[k]);
   });
 
   for (Split &split : splits_) {
