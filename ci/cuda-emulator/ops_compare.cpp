@@ -60,18 +60,11 @@ void addComparison(OperationTable &t, const std::string &op, const std::string &
   };
   set(".u32", Outcome::AllOnes, result<u32>);
   set(".s32", Outcome::AllOnes, result<u32>);
-  if constexpr (isPair<T>) {
-    const bool half = std::is_same_v<T, f16x2>;
-    set(half ? ".f16x2" : ".bf16x2", half ? Outcome::HalfOne : Outcome::BrainOne, result<u32>);
-  } else {
-    set(".f32", Outcome::One, result<u32>);
-    set(".f16", Outcome::HalfOne, result<u16>);
-    set(".bf16", Outcome::BrainOne, result<u16>);
-    if constexpr (std::is_same_v<T, f16> || std::is_same_v<T, bf16>) {
-      set(".u16", Outcome::AllOnes, result<u16>);
-      set(".s16", Outcome::AllOnes, result<u16>);
-    }
-  }
+  if constexpr (!isPair<T>) set(".f32", Outcome::One, result<u32>);
+  if constexpr (std::is_same_v<T, f16>) set(".f16", Outcome::HalfOne, result<u16>);
+  if constexpr (std::is_same_v<T, bf16>) set(".bf16", Outcome::BrainOne, result<u16>);
+  if constexpr (std::is_same_v<T, f16x2>) set(".f16x2", Outcome::HalfOne, result<u32>);
+  if constexpr (std::is_same_v<T, bf16x2>) set(".bf16x2", Outcome::BrainOne, result<u32>);
 }
 
 template <class T>

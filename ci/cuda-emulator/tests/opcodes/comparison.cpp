@@ -13,7 +13,9 @@ enum class Order { Less, Equal, Greater, Unordered };
 template <class T>
 Order compare(T a, T b, bool ftz) {
   if constexpr (IsSixteen<T>::value) {
-    return compare(decode(a), decode(b), false);
+    // Only f16 has .ftz: below its smallest normal number.
+    const auto flushed = [&](double x) { return ftz && std::fabs(x) < 0x1p-14 ? 0.0 : x; };
+    return compare(flushed(decode(a)), flushed(decode(b)), false);
   } else if constexpr (std::is_floating_point_v<T>) {
     const T x = flushedIf(ftz, a), y = flushedIf(ftz, b);
     if (std::isnan(x) || std::isnan(y)) return Order::Unordered;
@@ -58,6 +60,9 @@ constexpr Comparison UNORDERED[] = {
     {"gtu", false, false, true, true}, {"geu", false, true, true, true},
     {"num", true, true, true, false},  {"nan", false, false, false, true}};
 
+Half one(Half) { return {0x3c00}; }
+Bfloat one(Bfloat) { return {0x3f80}; }
+
 template <class T>
 void compareWith(const Comparison &comparison, const std::string &type, bool ftz) {
   const std::string op = comparison.name;
@@ -85,6 +90,43 @@ void compareWith(const Comparison &comparison, const std::string &type, bool ftz
                              [&](T a, T b) { return holds(a, b) ? -1 : 0; });
   expect<float, T, T>("set." + op + (ftz ? ".ftz" : "") + ".f32." + type,
                       [&](T a, T b) { return holds(a, b) ? 1.0f : 0.0f; });
+  if constexpr (IsSixteen<T>::value) {
+    expect<T, T, T>("set." + op + (ftz ? ".ftz." : ".") + type + "." + type,
+                    [&](T a, T b) { return holds(a, b) ? one(T()) : T{0}; });
+  }
+}
+
+// The lower halves make p and the lower half of a number, the upper ones q and the upper half.
+template <class P>
+void comparePairsWith(const Comparison &comparison, const std::string &type, bool ftz) {
+  const std::string op = comparison.name;
+  const std::string rest = (ftz ? ".ftz." : ".") + type;
+  const auto low = [&](P a, P b) { return comparison.holds(compare(a.low, b.low, ftz)); };
+  const auto high = [&](P a, P b) { return comparison.holds(compare(a.high, b.high, ftz)); };
+  const auto two = product(fewValues<P>(), fewValues<P>());
+  const auto three = product(fewValues<P>(), fewValues<P>(), std::vector<bool>{false, true});
+  expectAll<bool>("setp." + op + rest + " %d|%p0, %a0, %a1;", two, low);
+  expectAll<bool>("setp." + op + rest + " %p0|%d, %a0, %a1;", two, high);
+  const auto combined = [&](const char *logic, std::function<bool(bool, bool)> combine) {
+    const std::string name = "setp." + op + "." + logic + rest;
+    expectAll<bool>(name + " %d|%p0, %a0, %a1, %a2;", three,
+                    [&](P a, P b, bool c) { return combine(low(a, b), c); });
+    expectAll<bool>(name + " %p0|%d, %a0, %a1, !%a2;", three,
+                    [&](P a, P b, bool c) { return combine(high(a, b), !c); });
+  };
+  combined("and", [](bool p, bool c) { return p && c; });
+  combined("or", [](bool p, bool c) { return p || c; });
+  combined("xor", [](bool p, bool c) { return p != c; });
+  const auto halves = [&](P a, P b, std::uint32_t yes) {
+    return (low(a, b) ? yes : 0) | (high(a, b) ? yes << 16 : 0);
+  };
+  const std::string set = "set." + op + (ftz ? ".ftz." : ".");
+  for (const char *integer : {"u32.", "s32."}) {
+    expectAll<std::uint32_t>(set + integer + type + " %d, %a0, %a1;", two,
+                             [&](P a, P b) { return halves(a, b, 0xffff); });
+  }
+  expectAll<std::uint32_t>(set + type + "." + type + " %d, %a0, %a1;", two,
+                           [&](P a, P b) { return halves(a, b, one(a.low).bits); });
 }
 
 template <class T>
@@ -101,6 +143,13 @@ void floats(const std::string &type, bool ftz) {
   for (const Comparison &comparison : EQUALITIES) compareWith<T>(comparison, type, ftz);
   for (const Comparison &comparison : ORDERINGS) compareWith<T>(comparison, type, ftz);
   for (const Comparison &comparison : UNORDERED) compareWith<T>(comparison, type, ftz);
+}
+
+template <class P>
+void pairs(const std::string &type, bool ftz) {
+  for (const Comparison &comparison : EQUALITIES) comparePairsWith<P>(comparison, type, ftz);
+  for (const Comparison &comparison : ORDERINGS) comparePairsWith<P>(comparison, type, ftz);
+  for (const Comparison &comparison : UNORDERED) comparePairsWith<P>(comparison, type, ftz);
 }
 
 template <class T>
@@ -141,7 +190,14 @@ TEST("comparisons of floats") {
   floats<float>("f32", true);
   floats<double>("f64", false);
   floats<Half>("f16", false);
+  floats<Half>("f16", true);
   floats<Bfloat>("bf16", false);
+}
+
+TEST("comparisons of pairs of floats") {
+  pairs<HalfPair>("f16x2", false);
+  pairs<HalfPair>("f16x2", true);
+  pairs<BfloatPair>("bf16x2", false);
 }
 
 TEST("selp and slct") {
