@@ -114,8 +114,13 @@ class Analysis {
     std::vector<int> number(code.size() + 1, -1);
     for (int at = 0; at < size; at++) {
       if (begins[at]) {
-        stretches_.push_back({at, at, {}, RegisterSet(registers_), RegisterSet(registers_),
-                              RegisterSet(registers_), RegisterSet(registers_)});
+        stretches_.push_back({at,
+                              at,
+                              {},
+                              RegisterSet(registers_),
+                              RegisterSet(registers_),
+                              RegisterSet(registers_),
+                              RegisterSet(registers_)});
       }
       number[at] = static_cast<int>(stretches_.size()) - 1;
       stretches_.back().end = at + 1;
@@ -124,8 +129,8 @@ class Analysis {
     for (Stretch &stretch : stretches_) {
       const Instruction &last = code[stretch.end - 1];
       for (int target : targets(last)) stretch.successors.push_back(number[target]);
-      const bool leaves = last.flow == Flow::Branch || last.flow == Flow::BranchIndexed ||
-                          last.flow == Flow::Exit;
+      const bool leaves =
+          last.flow == Flow::Branch || last.flow == Flow::BranchIndexed || last.flow == Flow::Exit;
       if (stretch.end < size && (!leaves || guarded(last))) {
         stretch.successors.push_back(number[stretch.end]);
       }

@@ -9,15 +9,15 @@ namespace {
 // ---- Comparisons ---------------------------------------------------------------------------------
 
 // Each comparison is a type, so that setp and set share it.
-#define COMPARISON(Name, expression)             \
-  struct Name {                                  \
-    template <class T>                           \
-    bool operator()(T a, T b) const {            \
-      return expression;                         \
-    }                                            \
+#define COMPARISON(Name, expression)  \
+  struct Name {                       \
+    template <class T>                \
+    bool operator()(T a, T b) const { \
+      return expression;              \
+    }                                 \
   }
 COMPARISON(Equal, a == b);
-COMPARISON(NotEqual, a < b || a > b);  // false for NaN, which integers do not have
+COMPARISON(NotEqual, a<b || a> b);  // false for NaN, which integers do not have
 COMPARISON(Less, a < b);
 COMPARISON(LessEqual, a <= b);
 COMPARISON(Greater, a > b);
@@ -60,11 +60,18 @@ void addComparison(OperationTable &t, const std::string &op, const std::string &
   };
   set(".u32", Outcome::AllOnes, result<u32>);
   set(".s32", Outcome::AllOnes, result<u32>);
-  if constexpr (!isPair<T>) set(".f32", Outcome::One, result<u32>);
-  if constexpr (std::is_same_v<T, f16>) set(".f16", Outcome::HalfOne, result<u16>);
-  if constexpr (std::is_same_v<T, bf16>) set(".bf16", Outcome::BrainOne, result<u16>);
-  if constexpr (std::is_same_v<T, f16x2>) set(".f16x2", Outcome::HalfOne, result<u32>);
-  if constexpr (std::is_same_v<T, bf16x2>) set(".bf16x2", Outcome::BrainOne, result<u32>);
+  if constexpr (isPair<T>) {
+    const bool half = std::is_same_v<T, f16x2>;
+    set(half ? ".f16x2" : ".bf16x2", half ? Outcome::HalfOne : Outcome::BrainOne, result<u32>);
+  } else {
+    set(".f32", Outcome::One, result<u32>);
+    set(".f16", Outcome::HalfOne, result<u16>);
+    set(".bf16", Outcome::BrainOne, result<u16>);
+    if constexpr (std::is_same_v<T, f16> || std::is_same_v<T, bf16>) {
+      set(".u16", Outcome::AllOnes, result<u16>);
+      set(".s16", Outcome::AllOnes, result<u16>);
+    }
+  }
 }
 
 template <class T>
@@ -170,7 +177,7 @@ void OperationTable::finish(Warp &warp, const Instruction &instruction, Mask lan
   const auto outcome = static_cast<Outcome>(instruction.variant);
   const int width = instruction.width[0];
   if (width > 0) {
-    const u32 yes = outcome == Outcome::One       ? bitsAs<u32>(1.0f)
+    const u32 yes = outcome == Outcome::One        ? bitsAs<u32>(1.0f)
                     : outcome == Outcome::HalfOne  ? 0x3c00
                     : outcome == Outcome::BrainOne ? 0x3f80
                                                    : ~0u;

@@ -279,8 +279,8 @@ std::string SharedShadow::place(std::uint32_t cell) const {
 
 void SharedShadow::race(const char *access, int lane, std::uint32_t cell, const char *other,
                         int otherWarp, int otherLane, std::int32_t line) const {
-  std::string message = "shared-memory race: " + std::string(access) + " of " + place(cell) +
-                        ", which " + other;
+  std::string message =
+      "shared-memory race: " + std::string(access) + " of " + place(cell) + ", which " + other;
   if (otherWarp >= 0) {
     message += " lane " + std::to_string(otherLane) + " of warp " + std::to_string(otherWarp);
   } else {

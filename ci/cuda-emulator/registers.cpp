@@ -54,7 +54,8 @@ void RegisterFile::fillPlaceholders(std::uint64_t value) {
 namespace {
 
 std::uint32_t bytesOf(int width) {
-  return static_cast<std::uint32_t>(width == 0 ? sizeof(Mask) : static_cast<std::size_t>(width * LANES));
+  return static_cast<std::uint32_t>(width == 0 ? sizeof(Mask)
+                                               : static_cast<std::size_t>(width * LANES));
 }
 
 // Widest first, so that all are aligned; predicates, of four bytes each, last.

@@ -116,6 +116,26 @@ TEST("global memory: bounds") {
   if (trap) CHECK_EQUAL(trap->thread.x, 256u);
 }
 
+// The last bytes of an allocation that is no multiple of the access.
+TEST("global memory: an access that begins inside and ends outside") {
+  const std::vector<std::uint32_t> zeros(5);
+  const Buffer<std::uint32_t> buffer(zeros);
+  for (const char *access :
+       {"ld.global.v2.b32 {%v0, %v1}, [%buffer+16];", "st.global.b64 [%buffer+16], %buffer;"}) {
+    const Code code(
+        ".visible .entry crosses(.param .u64 buffer) { .reg .b32 %v<2>; .reg .b64 %buffer; "
+        "ld.param.u64 %buffer, [buffer]; " +
+        std::string(access) + " ret; }");
+    bool caught = false;
+    try {
+      code.run("crosses", {1, 1, 1}, {1, 1, 1}, 0, {}, buffer.address());
+    } catch (const ptx::Trap &trap) {
+      caught = trap.code == ILLEGAL;
+    }
+    CHECK(caught);
+  }
+}
+
 TEST("global memory: freed") {
   const Code code(R"(
 .visible .entry reads(.param .u64 from) {
@@ -211,6 +231,7 @@ TEST("shared memory: read before it is written") {
   expectTrap(read, FAILED, "uninitialised");
   expectRuns("st.shared.b32 [%mine], %r0; " + read);
   expectTrap("st.shared.b16 [%mine], %h0; " + read, FAILED, "uninitialised");
+  expectTrap("st.shared.b8 [%mine+2], %h0; ld.shared.u8 %r1, [%mine+1];", FAILED, "uninitialised");
   Launch unchecked;
   unchecked.options.checkUninitialised = false;
   expectRuns(read, unchecked);
@@ -244,10 +265,17 @@ TEST("races between warps") {
                                          return options;
                                        }()});
   expectRuns("st.shared.b32 [shared], 1;", unchecked);
-  // Neighbouring bytes are different places.
-  expectRuns(
+  // Neighbouring bytes are different places, and each of them is watched.
+  const std::string bytes =
       "cvt.u16.u32 %h1, %tid; mov.u32 %r2, shared; add.u32 %r2, %r2, %tid; st.shared.b8 [%r2], "
-      "%h1;");
+      "%h1;";
+  expectRuns(bytes);
+  for (const char *byte : {"[shared]", "[shared+1]", "[shared+31]"}) {
+    expectTrap(
+        bytes + "\n" + onlyWarp(1, onlyLane(0, "ld.shared.u8 %r1, " + std::string(byte) + ";")),
+        FAILED, "race");
+  }
+  expectTrap("st.shared.b8 [shared+1], %h1;", FAILED, "race");
 }
 
 TEST("races within a warp") {

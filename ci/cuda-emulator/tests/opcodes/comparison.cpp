@@ -11,11 +11,17 @@ namespace {
 enum class Order { Less, Equal, Greater, Unordered };
 
 template <class T>
+constexpr std::uint16_t SMALLEST_NORMAL = std::is_same_v<T, Half> ? 0x0400 : 0x0080;
+
+template <class T>
 Order compare(T a, T b, bool ftz) {
   if constexpr (IsSixteen<T>::value) {
-    // Only f16 has .ftz: below its smallest normal number.
-    const auto flushed = [&](double x) { return ftz && std::fabs(x) < 0x1p-14 ? 0.0 : x; };
-    return compare(flushed(decode(a)), flushed(decode(b)), false);
+    // Flushed or not, a subnormal and zero are told apart by their values.
+    const auto value = [ftz](T x) {
+      const bool subnormal = std::fabs(decode(x)) < decode(T{SMALLEST_NORMAL<T>});
+      return ftz && subnormal ? 0.0 : decode(x);
+    };
+    return compare(value(a), value(b), false);
   } else if constexpr (std::is_floating_point_v<T>) {
     const T x = flushedIf(ftz, a), y = flushedIf(ftz, b);
     if (std::isnan(x) || std::isnan(y)) return Order::Unordered;
@@ -60,8 +66,10 @@ constexpr Comparison UNORDERED[] = {
     {"gtu", false, false, true, true}, {"geu", false, true, true, true},
     {"num", true, true, true, false},  {"nan", false, false, false, true}};
 
-Half one(Half) { return {0x3c00}; }
-Bfloat one(Bfloat) { return {0x3f80}; }
+template <class T>
+T one(bool holds) {
+  return encodeAs<T>(holds ? 1 : 0);
+}
 
 template <class T>
 void compareWith(const Comparison &comparison, const std::string &type, bool ftz) {
@@ -84,49 +92,21 @@ void compareWith(const Comparison &comparison, const std::string &type, bool ftz
   combined("and", [](bool p, bool c) { return p && c; });
   combined("or", [](bool p, bool c) { return p || c; });
   combined("xor", [](bool p, bool c) { return p != c; });
-  expect<std::uint32_t, T, T>("set." + op + (ftz ? ".ftz" : "") + ".u32." + type,
-                              [&](T a, T b) { return holds(a, b) ? 0xffffffffu : 0u; });
-  expect<std::int32_t, T, T>("set." + op + (ftz ? ".ftz" : "") + ".s32." + type,
-                             [&](T a, T b) { return holds(a, b) ? -1 : 0; });
-  expect<float, T, T>("set." + op + (ftz ? ".ftz" : "") + ".f32." + type,
-                      [&](T a, T b) { return holds(a, b) ? 1.0f : 0.0f; });
-  if constexpr (IsSixteen<T>::value) {
-    expect<T, T, T>("set." + op + (ftz ? ".ftz." : ".") + type + "." + type,
-                    [&](T a, T b) { return holds(a, b) ? one(T()) : T{0}; });
-  }
-}
-
-// The lower halves make p and the lower half of a number, the upper ones q and the upper half.
-template <class P>
-void comparePairsWith(const Comparison &comparison, const std::string &type, bool ftz) {
-  const std::string op = comparison.name;
-  const std::string rest = (ftz ? ".ftz." : ".") + type;
-  const auto low = [&](P a, P b) { return comparison.holds(compare(a.low, b.low, ftz)); };
-  const auto high = [&](P a, P b) { return comparison.holds(compare(a.high, b.high, ftz)); };
-  const auto two = product(fewValues<P>(), fewValues<P>());
-  const auto three = product(fewValues<P>(), fewValues<P>(), std::vector<bool>{false, true});
-  expectAll<bool>("setp." + op + rest + " %d|%p0, %a0, %a1;", two, low);
-  expectAll<bool>("setp." + op + rest + " %p0|%d, %a0, %a1;", two, high);
-  const auto combined = [&](const char *logic, std::function<bool(bool, bool)> combine) {
-    const std::string name = "setp." + op + "." + logic + rest;
-    expectAll<bool>(name + " %d|%p0, %a0, %a1, %a2;", three,
-                    [&](P a, P b, bool c) { return combine(low(a, b), c); });
-    expectAll<bool>(name + " %p0|%d, %a0, %a1, !%a2;", three,
-                    [&](P a, P b, bool c) { return combine(high(a, b), !c); });
-  };
-  combined("and", [](bool p, bool c) { return p && c; });
-  combined("or", [](bool p, bool c) { return p || c; });
-  combined("xor", [](bool p, bool c) { return p != c; });
-  const auto halves = [&](P a, P b, std::uint32_t yes) {
-    return (low(a, b) ? yes : 0) | (high(a, b) ? yes << 16 : 0);
-  };
   const std::string set = "set." + op + (ftz ? ".ftz." : ".");
-  for (const char *integer : {"u32.", "s32."}) {
-    expectAll<std::uint32_t>(set + integer + type + " %d, %a0, %a1;", two,
-                             [&](P a, P b) { return halves(a, b, 0xffff); });
+  expect<std::uint32_t, T, T>(set + "u32." + type,
+                              [&](T a, T b) { return holds(a, b) ? 0xffffffffu : 0u; });
+  expect<std::int32_t, T, T>(set + "s32." + type, [&](T a, T b) { return holds(a, b) ? -1 : 0; });
+  expect<float, T, T>(set + "f32." + type, [&](T a, T b) { return holds(a, b) ? 1.0f : 0.0f; });
+  expect<Half, T, T>(set + "f16." + type, [&](T a, T b) { return one<Half>(holds(a, b)); });
+  expect<Bfloat, T, T>(set + "bf16." + type, [&](T a, T b) { return one<Bfloat>(holds(a, b)); });
+  if constexpr (IsSixteen<T>::value) {
+    expect<std::uint16_t, T, T>(set + "u16." + type, [&](T a, T b) {
+      return static_cast<std::uint16_t>(holds(a, b) ? 0xffff : 0);
+    });
+    expect<std::int16_t, T, T>(set + "s16." + type, [&](T a, T b) {
+      return static_cast<std::int16_t>(holds(a, b) ? -1 : 0);
+    });
   }
-  expectAll<std::uint32_t>(set + type + "." + type + " %d, %a0, %a1;", two,
-                           [&](P a, P b) { return halves(a, b, one(a.low).bits); });
 }
 
 template <class T>
@@ -145,11 +125,44 @@ void floats(const std::string &type, bool ftz) {
   for (const Comparison &comparison : UNORDERED) compareWith<T>(comparison, type, ftz);
 }
 
-template <class P>
+// Pairs: of p|q, p is for the lower numbers and q for the upper ones; set answers for each in its
+// half.
+template <class P, class T>
+void comparePairs(const Comparison &comparison, const std::string &type, bool ftz) {
+  const std::string op = comparison.name;
+  const std::string rest = (ftz ? ".ftz." : ".") + type;
+  const auto holds = [&](T a, T b) { return comparison.holds(compare(a, b, ftz)); };
+  const auto low = [&](P a, P b) { return holds(a.low, b.low); };
+  const auto high = [&](P a, P b) { return holds(a.high, b.high); };
+  expectAll<bool>("setp." + op + rest + " %d|%p0, %a0, %a1;", combinations<P, P>(), low);
+  expectAll<bool>("setp." + op + rest + " %p0|%d, %a0, %a1;", combinations<P, P>(), high);
+  const auto three = product(fewValues<P>(), fewValues<P>(), std::vector<bool>{false, true});
+  const auto combined = [&](const char *logic, std::function<bool(bool, bool)> combine) {
+    const std::string name = "setp." + op + "." + logic + rest;
+    expectAll<bool>(name + " %d|%p0, %a0, %a1, %a2;", three,
+                    [&](P a, P b, bool c) { return combine(low(a, b), c); });
+    expectAll<bool>(name + " %p0|%d, %a0, %a1, !%a2;", three,
+                    [&](P a, P b, bool c) { return combine(high(a, b), !c); });
+  };
+  combined("and", [](bool p, bool c) { return p && c; });
+  combined("or", [](bool p, bool c) { return p || c; });
+  combined("xor", [](bool p, bool c) { return p != c; });
+  const std::string set = "set." + op + (ftz ? ".ftz." : ".");
+  expect<P, P, P>(set + type + "." + type, [&](P a, P b) {
+    return P{one<T>(low(a, b)), one<T>(high(a, b))};
+  });
+  for (const char *integer : {"u32.", "s32."}) {
+    expect<std::uint32_t, P, P>(set + integer + type, [&](P a, P b) {
+      return (low(a, b) ? 0x0000ffffu : 0) | (high(a, b) ? 0xffff0000u : 0);
+    });
+  }
+}
+
+template <class P, class T>
 void pairs(const std::string &type, bool ftz) {
-  for (const Comparison &comparison : EQUALITIES) comparePairsWith<P>(comparison, type, ftz);
-  for (const Comparison &comparison : ORDERINGS) comparePairsWith<P>(comparison, type, ftz);
-  for (const Comparison &comparison : UNORDERED) comparePairsWith<P>(comparison, type, ftz);
+  for (const Comparison &comparison : EQUALITIES) comparePairs<P, T>(comparison, type, ftz);
+  for (const Comparison &comparison : ORDERINGS) comparePairs<P, T>(comparison, type, ftz);
+  for (const Comparison &comparison : UNORDERED) comparePairs<P, T>(comparison, type, ftz);
 }
 
 template <class T>
@@ -194,10 +207,10 @@ TEST("comparisons of floats") {
   floats<Bfloat>("bf16", false);
 }
 
-TEST("comparisons of pairs of floats") {
-  pairs<HalfPair>("f16x2", false);
-  pairs<HalfPair>("f16x2", true);
-  pairs<BfloatPair>("bf16x2", false);
+TEST("comparisons of pairs of 16-bit floats") {
+  pairs<HalfPair, Half>("f16x2", false);
+  pairs<HalfPair, Half>("f16x2", true);
+  pairs<BfloatPair, Bfloat>("bf16x2", false);
 }
 
 TEST("selp and slct") {

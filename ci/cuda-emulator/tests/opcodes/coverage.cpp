@@ -19,7 +19,8 @@ TEST("every opcode of the table has been tested", 1) {
   check(missing.empty(), __FILE__, __LINE__, [&] {
     std::string text = std::to_string(missing.size()) + " of " +
                        std::to_string(table.all().size()) + " opcodes have not been executed:";
-    for (const std::string &opcode : missing) text += " " + opcode;
+    for (std::size_t k = 0; k < missing.size() && k < 40; ++k) text += " " + missing[k];
+    if (missing.size() > 40) text += " ...";
     return text;
   });
 }

@@ -101,9 +101,12 @@ final class PtxFaults {
             "barrier before rows overwrite queries",
             RACE,
             BLIND,
-            noBarrier("__syncwarp(); const int end_lane")),
+            noBarrier("if (HEAD_DIM == HEAD_DIM_V) { __syncwarp();")),
         rung.change(
-            "barrier before rows are written", RACE, BAND, noBarrier("__syncwarp(); const int panel")),
+            "barrier before rows are written",
+            RACE,
+            BAND,
+            noBarrier("__syncwarp(); const int panel")),
         rung.change(
             "an edge's values without the warps that see nothing of it",
             RACE,
@@ -137,7 +140,10 @@ final class PtxFaults {
         rung.change("wait for keys", UNFINISHED_COPY, BAND, noWait(noBarrier(MMA_KEYS))),
         rung.change("wait for values", UNFINISHED_COPY, BAND, noWait(noBarrier(MMA_VALUES))),
         rung.change(
-            "wait for values of an edge", UNFINISHED_COPY, BAND, noWait(remove("bar\\.red").nth(0))),
+            "wait for values of an edge",
+            UNFINISHED_COPY,
+            BAND,
+            noWait(remove("bar\\.red").nth(0))),
         rung.change(
             "wait for keys of the step before",
             UNFINISHED_COPY,
@@ -236,8 +242,7 @@ final class PtxFaults {
             "edges taken for inner tiles",
             WRONG,
             BAND,
-            replace("and\\.pred", "or.pred")
-                .from("const int all_visible = key >= shared_begin")),
+            replace("and\\.pred", "or.pred").from("const int all_visible = key >= shared_begin")),
         rung.change(
             "band of half of the rows",
             WRONG,
@@ -309,8 +314,7 @@ final class PtxFaults {
             "neighbouring weights exchanged",
             WRONG,
             BAND,
-            replace(
-                    "(cvt\\.rn\\.b?f16x2\\.f32 %r\\d+), (%f\\d+), (?!\\2;)(%f\\d+)", "$1, $3, $2")
+            replace("(cvt\\.rn\\.b?f16x2\\.f32 %r\\d+), (%f\\d+), (?!\\2;)(%f\\d+)", "$1, $3, $2")
                 .nth(0)),
         rung.change(
             "values for keys",
@@ -350,7 +354,8 @@ final class PtxFaults {
             "lse of another row",
             WRONG,
             BAND,
-            replace("(setp\\.eq\\.s32 .*), 3;", "$1, 0;").from("if (end_lane % 4 == 2 * r + half)")));
+            replace("(setp\\.eq\\.s32 .*), 3;", "$1, 0;")
+                .from("if (end_lane % 4 == 2 * r + half)")));
   }
 
   // ---- attention_flash
@@ -616,7 +621,11 @@ final class PtxFaults {
             UNFINISHED_COPY,
             LINEAR,
             waitForAllBut(3, noBarrier(LINEAR_STEP))),
-        mma.change("copies are no group", UNFINISHED_COPY, LINEAR, remove(COMMIT).before(noBarrier(LINEAR_STEP))),
+        mma.change(
+            "copies are no group",
+            UNFINISHED_COPY,
+            LINEAR,
+            remove(COMMIT).before(noBarrier(LINEAR_STEP))),
         mma.change("weights not transposed", WRONG, LINEAR, replace("\\.trans\\.", ".").nth(0)),
         mma.change(
             "another fragment's accumulator",

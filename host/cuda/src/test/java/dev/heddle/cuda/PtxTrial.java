@@ -10,51 +10,69 @@ import dev.heddle.core.LinearProblem;
 import dev.heddle.core.Operation;
 import dev.heddle.reference.KernelTrial;
 import java.util.Map;
+import java.util.Optional;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.function.Consumer;
 
 /**
  * What a kernel is tried on. Rows, keys and heads end in the middle of a block, and query heads
  * share keys.
  */
-enum PtxTrial {
+final class PtxTrial {
+  private static final AttentionProblem ATTENTION =
+      AttentionProblem.of(new AttentionShape(1, 4, 2, 150, 500, 64, 64))
+          .withMask(new BandMask(400, 9, BandMask.Alignment.BOTTOM_RIGHT));
+
   /**
    * Several tiles of keys, more than there are stages: at the edges of the band, all visible, and
    * beyond it.
    */
-  BAND(
-      AttentionProblem.of(new AttentionShape(1, 4, 2, 150, 500, 64, 64))
-          .withMask(new BandMask(400, 9, BandMask.Alignment.BOTTOM_RIGHT))),
-  /** Scores so far apart that the largest of a row keeps growing from tile to tile. */
-  STEEP(((AttentionProblem) BAND.operation).withScale(1.5f)),
-  /** The sign of the scale goes into the queries. */
-  NEGATIVE(((AttentionProblem) BAND.operation).withScale(-0.125f)),
-  /** A key in an edge of the band has infinite values: some rows of its block see it, some don't. */
-  INFINITE(((AttentionProblem) BAND.operation).withScale(0.0625f)) {
-    @Override
-    void prepare(Map<String, HostTensor> inputs) {
-      HostTensor v = inputs.get("v");
-      int key = 60 * v.shape().rowLength();
-      for (int d = 0; d < v.shape().rowLength(); d++) {
-        v.set(key + d, d % 3 == 0 ? Float.NEGATIVE_INFINITY : Float.POSITIVE_INFINITY);
-      }
-    }
-  },
-  /** Rows that see no key: their block has nothing to walk over. */
-  BLIND(
-      AttentionProblem.of(new AttentionShape(1, 1, 1, 300, 40, 64, 64))
-          .withMask(new BandMask(8, 8, BandMask.Alignment.TOP_LEFT))),
-  /** Few queries and several splits, in which every warp walks over several tiles. */
-  DECODING(
-      AttentionProblem.of(new AttentionShape(2, 8, 2, 3, 700, 64, 64))
-          .withMask(new BandMask(500, 0, BandMask.Alignment.BOTTOM_RIGHT))),
-  LINEAR(new LinearProblem(150, 264, 136, true, DType.FP32)),
-  HEADS(new HeadsTranspose(2, 13, 5, 33, DType.FP32));
+  static final PtxTrial BAND = new PtxTrial("band", ATTENTION, inputs -> {});
 
+  /** Scores so far apart that the largest of a row keeps growing from tile to tile. */
+  static final PtxTrial STEEP = new PtxTrial("steep", ATTENTION.withScale(1.5f), inputs -> {});
+
+  /** The sign of the scale goes into the queries. */
+  static final PtxTrial NEGATIVE =
+      new PtxTrial("negative", ATTENTION.withScale(-0.125f), inputs -> {});
+
+  /** A key at an edge of the band has infinite values; some rows of its block don't see it. */
+  static final PtxTrial INFINITE =
+      new PtxTrial("infinite", ATTENTION, PtxTrial::makeValuesInfinite);
+
+  /** Rows that see no key: their block has nothing to walk over. */
+  static final PtxTrial BLIND =
+      new PtxTrial(
+          "blind",
+          AttentionProblem.of(new AttentionShape(1, 1, 1, 300, 40, 64, 64))
+              .withMask(new BandMask(8, 8, BandMask.Alignment.TOP_LEFT)),
+          inputs -> {});
+
+  /** Few queries and several splits, in which every warp walks over several tiles. */
+  static final PtxTrial DECODING =
+      new PtxTrial(
+          "decoding",
+          AttentionProblem.of(new AttentionShape(2, 8, 2, 3, 700, 64, 64))
+              .withMask(new BandMask(500, 0, BandMask.Alignment.BOTTOM_RIGHT)),
+          inputs -> {});
+
+  /** More steps than there are stages; the last of them uses a tile that results pass through. */
+  static final PtxTrial LINEAR =
+      new PtxTrial("linear", new LinearProblem(150, 264, 136, true, DType.FP32), inputs -> {});
+
+  /** Rows of an odd number of elements. */
+  static final PtxTrial HEADS =
+      new PtxTrial("heads", new HeadsTranspose(2, 13, 5, 33, DType.FP32), inputs -> {});
+
+  private final String name;
   private final Operation operation;
+  private final Consumer<Map<String, HostTensor>> change;
   private final Map<DType, KernelTrial> trials = new ConcurrentHashMap<>();
 
-  PtxTrial(Operation operation) {
+  private PtxTrial(String name, Operation operation, Consumer<Map<String, HostTensor>> change) {
+    this.name = name;
     this.operation = operation;
+    this.change = change;
   }
 
   /** The operation in a storage type. */
@@ -62,12 +80,22 @@ enum PtxTrial {
     return operation.withDtype(dtype);
   }
 
-  /** Changes the random inputs. */
-  void prepare(Map<String, HostTensor> inputs) {}
-
-  /** The same for all changes in that storage type. */
+  /** The trial in a storage type. */
   KernelTrial in(DType dtype) {
-    return trials.computeIfAbsent(
-        dtype, type -> KernelTrial.of(operation(type), this::prepare));
+    return trials.computeIfAbsent(dtype, type -> KernelTrial.of(operation(type), change));
+  }
+
+  @Override
+  public String toString() {
+    return name;
+  }
+
+  private static void makeValuesInfinite(Map<String, HostTensor> inputs) {
+    HostTensor v = Optional.ofNullable(inputs.get("v")).orElseThrow();
+    int width = v.shape().rowLength();
+    int key = 60;
+    for (int d = 0; d < width; d++) {
+      v.set(key * width + d, d % 3 == 0 ? Float.NEGATIVE_INFINITY : Float.POSITIVE_INFINITY);
+    }
   }
 }
