@@ -55,10 +55,7 @@ void SharedShadow::checkRead(int warp, std::uint32_t cell, Mask lanes) {
   }
   const int otherWarp = written >> 5 & 31;
   const int otherLane = written & 31;
-  if (written >= IN_FLIGHT) {
-    race("read", lowestLane(lanes), cell, "is being written by the unfinished cp.async of",
-         otherWarp, otherLane, writeLine_[cell]);
-  }
+  if (written >= IN_FLIGHT) unfinishedCopy("read", lowestLane(lanes), cell);
   if (!checkRaces_) return;
   const Position &now = positions_[warp];
   const std::uint32_t stamp = written >> WRITE_STAMP;
@@ -78,10 +75,7 @@ void SharedShadow::checkRead(int warp, std::uint32_t cell, Mask lanes) {
 
 void SharedShadow::checkWrite(int warp, std::uint32_t cell, int lane, bool atomic) {
   const std::uint32_t written = written_[cell];
-  if (written >= IN_FLIGHT) {
-    race("write", lane, cell, "is being written by the unfinished cp.async of", written >> 5 & 31,
-         written & 31, writeLine_[cell]);
-  }
+  if (written >= IN_FLIGHT) unfinishedCopy("write", lane, cell);
   if (!checkRaces_) return;
   const Position &now = positions_[warp];
   if (written != 0 && !(atomic && written & ATOMIC)) {
@@ -275,6 +269,14 @@ std::string SharedShadow::place(std::uint32_t cell) const {
   const std::uint64_t first = std::uint64_t{cell} << shift_;
   return "shared bytes " + std::to_string(first) + ".." +
          std::to_string(first + (1u << shift_) - 1);
+}
+
+void SharedShadow::unfinishedCopy(const char *access, int lane, std::uint32_t cell) const {
+  throw Fault{CudaError::LaunchFailed, lane,
+              std::string(access) + " of " + place(cell) + ", to which the cp.async of lane " +
+                  std::to_string(written_[cell] & 31) + " of warp " +
+                  std::to_string(written_[cell] >> 5 & 31) + " at PTX line " +
+                  std::to_string(writeLine_[cell]) + " has not been waited for"};
 }
 
 void SharedShadow::race(const char *access, int lane, std::uint32_t cell, const char *other,
