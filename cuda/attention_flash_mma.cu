@@ -47,10 +47,10 @@
 // Registers of a lane: WARP_M (HEAD_DIM_V + BLOCK_N) / 32 for acc and s, WARP_M HEAD_DIM / 64 for q
 //   where that is at most Q_REGISTERS, and some 50 more.
 // Instructions per tile and warp that are no product: 1 ldmatrix for 2 WARP_M / 16 products; per score
-//   of a lane 1 max, 1 fma, 1 ex2, 1 add and half a conversion; acc is rescaled only where a maximum
+//   of a lane 1 max, 2 adds, 1 mul, 1 ex2 and half a conversion; acc is rescaled only where a maximum
 //   has grown by more than RESCALE_THRESHOLD.
 // Numerics: products of 16-bit elements are exact in fp32 and are added in fp32, in an order that the
-//   tensor core chooses within 16. Scores are scaled in the fma that subtracts m, not rounded before.
+//   tensor core chooses within 16. Scores are scaled after m is subtracted: m itself has weight 1.
 //   p is rounded to the storage type for the second product, l adds it unrounded. out is rounded
 //   once, to nearest even; beyond the range of fp16 that is an infinity.
 // Limits: fp16 and bf16; compute capability 8.0; head dimensions that are multiples of 32 and fit the
@@ -172,7 +172,7 @@ FORCE_INLINE float quad_sum(float x) {
 // What a lane holds of its warp's rows. In block r, half h, it is row 16 r + 8 h + lane / 4, of which
 // acc[r][c][2 h] and [2 h + 1] are columns 8 c + lane % 4 * 2 and the next.
 struct query_rows {
-  float m_i[M_BLOCKS][2];  // what scores are measured from, in units of log2
+  float m_i[M_BLOCKS][2];  // what scores are measured from, not scaled
   float l_i[M_BLOCKS][2];  // this lane's share of the sum of the weights
   float acc[M_BLOCKS][HEAD_DIM_V / 8][4];
 };
@@ -251,8 +251,8 @@ FORCE_INLINE void raise_maximum(const score_tile &s, const float scale, query_ro
       for (int c = 0; c < BLOCK_N / 8; c++) {
         m_tile = fmax(m_tile, fmax(s[r][c][2 * h], s[r][c][2 * h + 1]));
       }
-      m_new[r][h] = fmax(rows.m_i[r][h], quad_largest(m_tile) * scale);
-      grows |= m_new[r][h] > rows.m_i[r][h] + RESCALE_THRESHOLD;
+      m_new[r][h] = fmax(rows.m_i[r][h], quad_largest(m_tile));
+      grows |= (m_new[r][h] - rows.m_i[r][h]) * scale > RESCALE_THRESHOLD;
     }
   }
   // All of a warp or none, so that the registers of acc are not touched under a condition of a lane.
@@ -263,7 +263,7 @@ FORCE_INLINE void raise_maximum(const score_tile &s, const float scale, query_ro
       for (int h = 0; h < 2; h++) {
         // m_i starts at the lowest float, not at -inf: a row that has seen no key yet has m_new = m_i,
         // and -inf - -inf would be NaN. Its weights are exp2(-inf - m_i) = 0.
-        const float alpha = exp2_approximate(rows.m_i[r][h] - m_new[r][h]);
+        const float alpha = exp2_approximate((rows.m_i[r][h] - m_new[r][h]) * scale);
         rows.m_i[r][h] = m_new[r][h];
         rows.l_i[r][h] *= alpha;
 #pragma unroll
@@ -285,10 +285,11 @@ FORCE_INLINE void take_weights(const score_tile &s, const int x, const float sca
     for (int e = 0; e < 4; e++) {
       const int h = e % 2;
       const float *const s_pair = &s[r][2 * x + e / 2][2 * h];
-      // Scaled without being rounded: m_i was rounded, but that error is the same for all keys of a
-      // row and falls out of the quotient.
-      const float p0 = exp2_approximate(fma(s_pair[0], scale, -rows.m_i[r][h]));
-      const float p1 = exp2_approximate(fma(s_pair[1], scale, -rows.m_i[r][h]));
+      // Not an fma of the score, scale and a scaled m_i: that product would be rounded and this one
+      // not, and the largest weight exp2 of the difference where it is 1. l_i takes that in, and p,
+      // which is rounded to the storage, does not; far from 0 the difference grows past all exponents.
+      const float p0 = exp2_approximate((s_pair[0] - rows.m_i[r][h]) * scale);
+      const float p1 = exp2_approximate((s_pair[1] - rows.m_i[r][h]) * scale);
       rows.l_i[r][h] += p0 + p1;
       p[r][e] = to_storage_pair(p0, p1);
     }
@@ -557,7 +558,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, WARPS_PER_SM / WARPS)
   const int own_row = end_row0 + end_warp_row + end_lane % 4 * 8 + end_lane / 4;
   if (lse && end_lane % 4 < 2 * M_BLOCKS && own_row < args.seqlen_q) {
     const int any_visible = FIRST_KEY(args, own_row) < END_KEY(args, own_row);
-    lse[query_row0(args) + own_row] = any_visible ? LOG_SUM_EXP(args, own_m, own_l) : -INFINITY;
+    lse[query_row0(args) + own_row] =
+        any_visible ? fma(fabs(args.softmax_scale), own_m, ACCURATE_LOG(own_l)) : -INFINITY;
   }
   // Read after write: each lane reads 16 bytes that four lanes of its warp have written.
   __syncwarp();

@@ -131,9 +131,8 @@ class NvrtcTest {
       files.putIfAbsent(variant.file() + variant.macros().get("DTYPE"), variant);
     }
     assertThat(files).isNotEmpty();
-    files.forEach(
-        (file, variant) ->
-            assertThat(PtxText.target(found.get().compile(variant, 80))).as(file).isEqualTo(80));
+    files.forEach((file, variant) ->
+        assertThat(PtxText.target(found.get().compile(variant, 80))).as(file).isEqualTo(80));
   }
 
   /** The stand-in, under another name for each test: the loader gives one name's first file. */

@@ -24,7 +24,7 @@ import dev.heddle.core.DType;
 import dev.heddle.cuda.PtxChange.Rung;
 import java.util.stream.Stream;
 
-/** Deliberate faults in the kernels' PTX, and changes that are none. */
+/** Deliberate faults in the kernels' PTX, and changes that are none and say why. */
 final class PtxFaults {
   private PtxFaults() {}
 
@@ -73,6 +73,43 @@ final class PtxFaults {
 
   private static PtxEdit comparison(String from, String to, String source) {
     return replace("setp\\." + from + "\\.", "setp." + to + ".").from(source);
+  }
+
+  /** Where {@code key} is compared with the end of what a row sees, one more passes. */
+  private static PtxEdit keyTooMany(String source) {
+    return comparison("ge", "gt", source).every();
+  }
+
+  private static final String ALL_VISIBLE = "const int all_visible = key >= shared_begin";
+
+  private static PtxEdit edgesForInnerTiles() {
+    return replace("and\\.pred", "or.pred").from(ALL_VISIBLE);
+  }
+
+  private static PtxEdit innerTilesForEdges() {
+    return replace("and\\.pred (%p\\d+), (%p\\d+), %p\\d+", "xor.pred $1, $2, $2")
+        .from(ALL_VISIBLE);
+  }
+
+  /** A query head that reads the keys and values of another one. */
+  private static PtxEdit otherHead(String source) {
+    return replace("div\\.s32", "rem.s32").from(source).nth(1);
+  }
+
+  /** Differences of exponents the other way round. */
+  private static PtxEdit upsideDown(String source) {
+    return replace("sub\\.f32 (%f\\d+), (%f\\d+), (%f\\d+)", "sub.f32 $1, $3, $2")
+        .from(source)
+        .every();
+  }
+
+  private static PtxEdit notTransposed() {
+    return replace("\\.trans\\.", ".").nth(0);
+  }
+
+  /** A product that adds to its neighbour's sum. */
+  private static PtxEdit otherAccumulator() {
+    return replace("(mma\\.sync.*\\{)(%f\\d+), (%f\\d+), (%f\\d+, %f\\d+\\};)", "$1$3, $2, $4");
   }
 
   // ---- attention_flash_mma
@@ -184,7 +221,7 @@ final class PtxFaults {
             WRONG,
             BAND,
             replace("(and\\.b32 .*), 7;", "$1, 3;").from("const unsigned twist").nth(0)),
-        rung.change("values not transposed", WRONG, BAND, replace("\\.trans\\.", ".").nth(0)),
+        rung.change("values not transposed", WRONG, BAND, notTransposed()),
         rung.change(
             "queries' matrices exchanged",
             WRONG,
@@ -195,9 +232,7 @@ final class PtxFaults {
             "another fragment's accumulator",
             WRONG,
             BAND,
-            replace("(mma\\.sync.*\\{)(%f\\d+), (%f\\d+), (%f\\d+, %f\\d+\\};)", "$1$3, $2, $4")
-                .from(MMA_PRODUCT)
-                .nth(0)),
+            otherAccumulator().from(MMA_PRODUCT).nth(0)),
         rung.change(
             "fragments of a exchanged",
             WRONG,
@@ -224,7 +259,7 @@ final class PtxFaults {
             REFUSED,
             BAND,
             replace("m16n8k16", "m16n8k8").nth(0)),
-        rung.change("one key too many", WRONG, BAND, comparison("ge", "gt", MMA_HIDE).every()),
+        rung.change("one key too many", WRONG, BAND, keyTooMany(MMA_HIDE)),
         rung.change("first key hidden", WRONG, BAND, comparison("lt", "le", MMA_HIDE).every()),
         rung.change(
             "hidden only if before and after the band",
@@ -238,11 +273,7 @@ final class PtxFaults {
             replace("(selp\\.f32 %f\\d+), 0fFF800000, (%f\\d+)", "$1, $2, 0fFF800000")
                 .from(MMA_HIDE)
                 .nth(0)),
-        rung.change(
-            "edges taken for inner tiles",
-            WRONG,
-            BAND,
-            replace("and\\.pred", "or.pred").from("const int all_visible = key >= shared_begin")),
+        rung.change("edges taken for inner tiles", WRONG, BAND, edgesForInnerTiles()),
         rung.change(
             "band of half of the rows",
             WRONG,
@@ -276,8 +307,9 @@ final class PtxFaults {
             BAND,
             shuffleOfHalfAWarp("x += __shfl_xor_sync(0xffffffffu, x, 1);").nth(0)),
         rung.change(
-            "rescaled if all lanes ask for it",
-            // Weights far above 1 overflow fp16 only.
+            dtype == DType.FP16
+                ? "rescaled if all lanes ask for it"
+                : "rescaled if all lanes ask for it: only fp16 overflows where weights pass 1",
             dtype == DType.FP16 ? WRONG : PASS,
             STEEP,
             replace("vote\\.sync\\.any", "vote.sync.all")
@@ -304,12 +336,14 @@ final class PtxFaults {
             BAND,
             replace("0fFF7FFFFF", "0fFF800000").every()),
         rung.change(
-            "exponent's sign",
+            "exponent's sign", WRONG, BAND, upsideDown("const float p0 = exp2_approximate(")),
+        rung.change(
+            "a score without its maximum",
             WRONG,
             BAND,
-            replace("neg\\.f32", "mov.f32").from("const float p0 = exp2_approximate(").nth(0)),
-        rung.change(
-            "a score without its maximum", WRONG, BAND, noAddition("const float p0 =").nth(0)),
+            replace("sub\\.f32 (%f\\d+), (%f\\d+), (%f\\d+)", "mov.f32 $1, $2")
+                .from("const float p0 = exp2_approximate(")
+                .nth(0)),
         rung.change(
             "neighbouring weights exchanged",
             WRONG,
@@ -325,7 +359,7 @@ final class PtxFaults {
             "heads of queries share the wrong keys",
             WRONG,
             BAND,
-            replace("div\\.s32", "rem.s32").from("h / (args.heads_q / args.heads_kv)").nth(1)),
+            otherHead("h / (args.heads_q / args.heads_kv)")),
         rung.change(
             "address of the output cut to 32 bits",
             OUT_OF_BOUNDS,
@@ -344,11 +378,11 @@ final class PtxFaults {
             replace("or\\.pred (%p\\d+), (%p\\d+), %p\\d+;", "mov.pred $1, $2;")
                 .from("2 * M_BLOCKS && own_row < args.seqlen_q)")),
         rung.change(
-            "lse in units of log2",
+            "logarithm to another base",
             WRONG,
             BAND,
             replace("0f3F317218", "0f3F800000")
-                .from("any_visible ? LOG_SUM_EXP(args, own_m, own_l)")
+                .from("any_visible ? fma(fabs(args.softmax_scale), own_m, ACCURATE_LOG(own_l))")
                 .every()),
         rung.change(
             "lse of another row",
@@ -395,12 +429,8 @@ final class PtxFaults {
             WRONG,
             BAND,
             noAddition("sum = fma(a_rx.y, b_x[c].y, sum);").nth(0)),
-        rung.change("one key too many", WRONG, BAND, comparison("ge", "gt", FLASH_HIDE).every()),
-        rung.change(
-            "edges taken for inner tiles",
-            WRONG,
-            BAND,
-            replace("and\\.pred", "or.pred").from("const int all_visible = key >= shared_begin")),
+        rung.change("one key too many", WRONG, BAND, keyTooMany(FLASH_HIDE)),
+        rung.change("edges taken for inner tiles", WRONG, BAND, edgesForInnerTiles()),
         rung.change(
             "row's largest of the wrong lanes",
             WRONG,
@@ -460,8 +490,9 @@ final class PtxFaults {
             noBarrier("__syncwarp(); if (next < tiles_end) { load_tile_async<K_PIECES>")),
         rung.change("barrier before the values", RACE, DECODING, noBarrier(SPLIT_VALUES)),
         rung.change(
-            "barrier after the values",
-            // In 16 bits each lane copies just those values that it multiplies itself.
+            dtype == DType.FP32
+                ? "barrier after the values"
+                : "barrier after the values: in 16 bits a lane copies what it alone multiplies",
             dtype == DType.FP32 ? RACE : PASS,
             DECODING,
             noBarrier("__syncwarp(); if (next < tiles_end) { load_tile_async<V_PIECES>")),
@@ -489,9 +520,7 @@ final class PtxFaults {
             "states merged with weights upside down",
             WRONG,
             DECODING,
-            replace("sub\\.f32 (%f\\d+), (%f\\d+), (%f\\d+)", "sub.f32 $1, $3, $2")
-                .from("const float weight = exp2_approximate(merge_m")
-                .every()),
+            upsideDown("const float weight = exp2_approximate(merge_m")),
         rung.change(
             "state of a warp left out",
             WRONG,
@@ -516,9 +545,7 @@ final class PtxFaults {
             "parts combined with weights upside down",
             WRONG,
             DECODING,
-            replace("sub\\.f32 (%f\\d+), (%f\\d+), (%f\\d+)", "sub.f32 $1, $3, $2")
-                .from("const float weight = exp2_approximate(partial_m")
-                .every()),
+            upsideDown("const float weight = exp2_approximate(partial_m")),
         combine.change(
             "a split too many is read",
             OUT_OF_BOUNDS,
@@ -578,7 +605,7 @@ final class PtxFaults {
             "heads of queries share the wrong values",
             WRONG,
             BAND,
-            replace("div\\.s32", "rem.s32").from("const int h_kv = h /").nth(1)));
+            otherHead("const int h_kv = h /")));
   }
 
   // ---- linear_tiled, linear_mma and heads_transpose
@@ -626,13 +653,8 @@ final class PtxFaults {
             UNFINISHED_COPY,
             LINEAR,
             remove(COMMIT).before(noBarrier(LINEAR_STEP))),
-        mma.change("weights not transposed", WRONG, LINEAR, replace("\\.trans\\.", ".").nth(0)),
-        mma.change(
-            "another fragment's accumulator",
-            WRONG,
-            LINEAR,
-            replace("(mma\\.sync.*\\{)(%f\\d+), (%f\\d+), (%f\\d+, %f\\d+\\};)", "$1$3, $2, $4")
-                .nth(0)),
+        mma.change("weights not transposed", WRONG, LINEAR, notTransposed()),
+        mma.change("another fragment's accumulator", WRONG, LINEAR, otherAccumulator().nth(0)),
         mma.change(
             "swizzle of a block", WRONG, LINEAR, replace("(xor\\.b32 .*), 32;", "$1, 16;").nth(0)),
         heads.change(
@@ -655,7 +677,44 @@ final class PtxFaults {
                 .nth(1)));
   }
 
-  static Stream<PtxChange> faults() {
+  // ---- no faults: the name says why
+
+  private static Stream<PtxChange> equivalents() {
+    Rung mma = new Rung("flash_mma", "attention_flash_mma", DType.FP16);
+    Rung flash = new Rung("flash", "attention_flash", DType.FP32);
+    Rung softmax = new Rung("staged", "attention_softmax_staged", DType.FP32);
+    return Stream.of(
+        mma.change(
+            "wait for everything: longer than needed",
+            PASS,
+            BAND,
+            waitForAllBut(0, noBarrier(MMA_KEYS))),
+        mma.change(
+            "rescaled at every growth: more often than needed",
+            PASS,
+            STEEP,
+            replace("(setp\\.gt\\.f32 .*), 0f41000000", "$1, 0f00000000")
+                .from("* scale > RESCALE_THRESHOLD")
+                .every()),
+        mma.change(
+            "inner tiles taken for edges: the mask hides nothing",
+            PASS,
+            BAND,
+            innerTilesForEdges()),
+        flash.change(
+            "inner tiles taken for edges: the mask hides nothing",
+            PASS,
+            BAND,
+            innerTilesForEdges()),
+        softmax.change(
+            "barrier after the last result: nothing is overwritten",
+            PASS,
+            BAND,
+            noBarrier("const float result = partial[0]; __syncthreads();").nth(1)));
+  }
+
+  /** All changes. Those that pass leave the kernel right. */
+  static Stream<PtxChange> all() {
     return Stream.of(
             flashMma(DType.FP16),
             flashMma(DType.BF16),
@@ -663,44 +722,8 @@ final class PtxFaults {
             splitKv(DType.FP32),
             splitKv(DType.BF16),
             inStages(),
-            layers())
+            layers(),
+            equivalents())
         .flatMap(changes -> changes);
-  }
-
-  /** Changes that leave a kernel right, with the reason. */
-  static Stream<PtxChange> equivalents() {
-    Rung mma = new Rung("flash_mma", "attention_flash_mma", DType.FP16);
-    Rung flash = new Rung("flash", "attention_flash", DType.FP32);
-    Rung softmax = new Rung("staged", "attention_softmax_staged", DType.FP32);
-    return Stream.of(
-        mma.change(
-            "waiting for everything is longer than needed",
-            PASS,
-            BAND,
-            waitForAllBut(0, noBarrier(MMA_KEYS))),
-        mma.change(
-            "rescaling at every growth is more often than needed",
-            PASS,
-            STEEP,
-            replace("(add\\.f32 .*), 0f41000000", "$1, 0f00000000")
-                .from("rows.m_i[r][h] + RESCALE_THRESHOLD")
-                .every()),
-        mma.change(
-            "an inner tile is also right if taken for an edge",
-            PASS,
-            BAND,
-            replace("and\\.pred (%p\\d+), (%p\\d+), %p\\d+", "xor.pred $1, $2, $2")
-                .from("const int all_visible = key >= shared_begin")),
-        flash.change(
-            "an inner tile is also right if taken for an edge",
-            PASS,
-            BAND,
-            replace("and\\.pred (%p\\d+), (%p\\d+), %p\\d+", "xor.pred $1, $2, $2")
-                .from("const int all_visible = key >= shared_begin")),
-        softmax.change(
-            "after the last result nothing is overwritten",
-            PASS,
-            BAND,
-            noBarrier("const float result = partial[0]; __syncthreads();").nth(1)));
   }
 }
