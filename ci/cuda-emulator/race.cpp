@@ -273,10 +273,10 @@ std::string SharedShadow::place(std::uint32_t cell) const {
 
 void SharedShadow::unfinishedCopy(const char *access, int lane, std::uint32_t cell) const {
   throw Fault{CudaError::LaunchFailed, lane,
-              std::string(access) + " of " + place(cell) + ", to which the cp.async of lane " +
-                  std::to_string(written_[cell] & 31) + " of warp " +
-                  std::to_string(written_[cell] >> 5 & 31) + " at PTX line " +
-                  std::to_string(writeLine_[cell]) + " has not been waited for"};
+              std::string(access) + " of " + place(cell) +
+                  " before the unfinished cp.async of lane " + std::to_string(written_[cell] & 31) +
+                  " of warp " + std::to_string(written_[cell] >> 5 & 31) + " at PTX line " +
+                  std::to_string(writeLine_[cell]) + " was waited for"};
 }
 
 void SharedShadow::race(const char *access, int lane, std::uint32_t cell, const char *other,
