@@ -42,7 +42,8 @@ inline void checkSpace(const char *access, const char *space, const Addresses &a
     const std::uint64_t address = addresses[lane];
     const std::string what = std::string(access) + " of " + std::to_string(bytes) + " bytes at " +
                              space + " " + hex(address);
-    if (address & (bytes - 1)) throw Fault{CudaError::MisalignedAddress, lane, "misaligned " + what};
+    if (address & (bytes - 1))
+      throw Fault{CudaError::MisalignedAddress, lane, "misaligned " + what};
     if (address >= size || bytes > size - address) {
       throw Fault{CudaError::IllegalAddress, lane,
                   "out of bounds: " + what + ", which has " + std::to_string(size) + " bytes"};

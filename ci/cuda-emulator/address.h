@@ -16,23 +16,31 @@ constexpr std::uint64_t PARAM_WINDOW = std::uint64_t{0x1005} << 32;
 
 constexpr std::uint64_t window(Space space) {
   switch (space) {
-    case Space::Shared: return SHARED_WINDOW;
-    case Space::Local: return LOCAL_WINDOW;
-    case Space::Param: return PARAM_WINDOW;
+    case Space::Shared:
+      return SHARED_WINDOW;
+    case Space::Local:
+      return LOCAL_WINDOW;
+    case Space::Param:
+      return PARAM_WINDOW;
     // Constants lie in device memory, like any other variable of a module.
     case Space::Const:
     case Space::Global:
-    case Space::Generic: break;
+    case Space::Generic:
+      break;
   }
   return 0;
 }
 
 constexpr Space spaceOf(std::uint64_t generic) {
   switch (generic >> 32) {
-    case SHARED_WINDOW >> 32: return Space::Shared;
-    case LOCAL_WINDOW >> 32: return Space::Local;
-    case PARAM_WINDOW >> 32: return Space::Param;
-    default: return Space::Global;
+    case SHARED_WINDOW >> 32:
+      return Space::Shared;
+    case LOCAL_WINDOW >> 32:
+      return Space::Local;
+    case PARAM_WINDOW >> 32:
+      return Space::Param;
+    default:
+      return Space::Global;
   }
 }
 

@@ -145,7 +145,8 @@ void Block::deadlock() {
         first = warp;
       } else {
         others += ", warp " + std::to_string(warp->index) + " at barrier " +
-                  std::to_string(number) + " (PTX line " + std::to_string(warp->barrier().line) + ")";
+                  std::to_string(number) + " (PTX line " + std::to_string(warp->barrier().line) +
+                  ")";
       }
     }
   }

@@ -173,7 +173,8 @@ class Decoder {
       case Space::Param:
         declare(variable.name, localVariable(variable), variable.line);
         break;
-      default: fail(variable.line, "a variable of this space cannot stand in a function");
+      default:
+        fail(variable.line, "a variable of this space cannot stand in a function");
     }
   }
 
@@ -206,19 +207,27 @@ class Decoder {
     // are resolved at the end.
     for (const Statement &statement : function.body) {
       switch (statement.kind) {
-        case Statement::Kind::ScopeBegin: openScope(); break;
-        case Statement::Kind::ScopeEnd: closeScope(); break;
+        case Statement::Kind::ScopeBegin:
+          openScope();
+          break;
+        case Statement::Kind::ScopeEnd:
+          closeScope();
+          break;
         case Statement::Kind::Registers:
           for (const auto &declaration : statement.registers) declareRegisters(declaration);
           break;
         case Statement::Kind::Declaration:
           for (const auto &declaration : statement.variables) variable(declaration);
           break;
-        case Statement::Kind::Label: label(statement.name, statement.line); break;
+        case Statement::Kind::Label:
+          label(statement.name, statement.line);
+          break;
         case Statement::Kind::BranchTargets:
           scopes_[scope_].branchTargets.emplace(statement.name, &statement);
           break;
-        case Statement::Kind::Instruction: this->statement(statement); break;
+        case Statement::Kind::Instruction:
+          this->statement(statement);
+          break;
       }
     }
   }
@@ -262,8 +271,8 @@ class Decoder {
 
   void branch(const Statement &statement) {
     if (statement.operands.size() != 1) fail(statement.line, "bra takes one label");
-    jumps_.push_back({program_->code.size(), scope_, std::string(statement.operands[0].name),
-                      statement.line});
+    jumps_.push_back(
+        {program_->code.size(), scope_, std::string(statement.operands[0].name), statement.line});
     place(Flow::Branch, statement.line);
   }
 
@@ -418,11 +427,11 @@ class Decoder {
         continue;
       }
       if (!given[k]) {
-        const int reg = slot.result ? registers_.sink()
-                        : slot.kind == Slot::Kind::Predicate
-                            ? registers_.constantMask(static_cast<Mask>(slot.otherwise))
-                            : registers_.constant(slot.bytes,
-                                                  static_cast<std::uint64_t>(slot.otherwise));
+        const int reg =
+            slot.result ? registers_.sink()
+            : slot.kind == Slot::Kind::Predicate
+                ? registers_.constantMask(static_cast<Mask>(slot.otherwise))
+                : registers_.constant(slot.bytes, static_cast<std::uint64_t>(slot.otherwise));
         appendRegister(instruction, slot, reg);
         continue;
       }
@@ -455,10 +464,11 @@ class Decoder {
   void appendRegister(Instruction &instruction, const Slot &slot, int reg) {
     const int k = instruction.operands++;
     instruction.operand[k] = static_cast<std::uint32_t>(reg);
-    instruction.width[k] =
-        reg == registers_.sink()
-            ? static_cast<std::uint8_t>(slot.kind == Slot::Kind::Predicate ? 0 : std::max<int>(slot.bytes, 2))
-            : static_cast<std::uint8_t>(registers_.width(reg));
+    instruction.width[k] = reg == registers_.sink()
+                               ? static_cast<std::uint8_t>(slot.kind == Slot::Kind::Predicate
+                                                               ? 0
+                                                               : std::max<int>(slot.bytes, 2))
+                               : static_cast<std::uint8_t>(registers_.width(reg));
     if (slot.result) instruction.results = instruction.operands;
   }
 
@@ -536,7 +546,8 @@ class Decoder {
         const auto single = static_cast<f32>(bitsAs<f64>(operand.bits));
         return registers_.constant(slot.bytes, bitsAs<u32>(single));
       }
-      default: fail(statement.line, "'" + std::string(statement.name) + "' takes no such operand");
+      default:
+        fail(statement.line, "'" + std::string(statement.name) + "' takes no such operand");
     }
   }
 
@@ -633,7 +644,7 @@ class Decoder {
       }
       program_->files[static_cast<std::size_t>(number)] = name.substr(name.find_last_of('/') + 1);
     }
-    kernel.registers = registers_.layOut(*program_);
+    kernel.registers = registers_.layOut(*program_, always_);
     kernel.staticSharedBytes = program_->dynamicSharedOffset;
     kernel.localBytes = program_->localBytes;
     kernel.program = program_;

@@ -74,8 +74,8 @@ void GlobalView::outOfBounds(const char *access, int lane, std::uint64_t address
   // Whose end it was that the kernel ran over.
   for (std::uint64_t back = 0; back < 64 * Memory::ALIGNMENT; back += Memory::ALIGNMENT / 2) {
     if (const auto allocation = memory_.find(address - back)) {
-      message += ", " + std::to_string(address - allocation->address) + " bytes into an allocation of " +
-                 std::to_string(allocation->bytes);
+      message += ", " + std::to_string(address - allocation->address) +
+                 " bytes into an allocation of " + std::to_string(allocation->bytes);
       break;
     }
   }
@@ -116,8 +116,8 @@ void GlobalView::beforeRead(const Addresses &addresses, std::uint32_t bytes, Mas
 void GlobalView::beforeWrite(const Addresses &addresses, std::uint32_t bytes, Mask lanes) {
   const Extent extent = extentOf(addresses, lanes);
   requireAligned("write", addresses, bytes, lanes, extent);
-  const bool inside = extent.last + bytes > extent.first &&
-                      inBounds(extent.first, extent.last + bytes);
+  const bool inside =
+      extent.last + bytes > extent.first && inBounds(extent.first, extent.last + bytes);
   for (Mask rest = lanes; rest; rest &= rest - 1) {
     const int lane = __builtin_ctz(rest);
     const std::uint64_t address = addresses[lane];

@@ -33,8 +33,8 @@ Trap::Trap(CudaError code, std::string kernel, Dim3 block, Dim3 thread, int ptxL
 
 void launch(const Kernel &kernel, Dim3 grid, Dim3 block, std::uint32_t dynamicShared,
             const std::vector<std::byte> &parameters, Memory &memory, const Options &options) {
-  const Grid shape{kernel,     *kernel.program, grid,   block, dynamicShared,
-                   parameters, memory,          options};
+  const Grid shape{kernel,        *kernel.program, grid,   block,
+                   dynamicShared, parameters,      memory, options};
   const std::uint64_t blocks = grid.volume();
   const unsigned cores = std::max(1u, std::thread::hardware_concurrency());
   const std::uint64_t workers =

@@ -27,8 +27,10 @@ std::unique_ptr<Module> Module::load(std::string_view ptx, Memory &memory) {
   std::unique_ptr<Module> module(new Module(memory));
   module->version_ = syntax.version;
   module->target_ = syntax.target;
+  std::uint64_t constantBytes = 0;
   for (const Variable &variable : syntax.variables) {
     if (variable.space != Space::Global && variable.space != Space::Const) continue;
+    if (variable.space == Space::Const) constantBytes += variable.bytes;
     const std::string name(variable.name);
     if (variable.external || variable.bytes == 0) {
       throw PtxError(variable.line, "variable '" + name + "' is defined in no module");
@@ -54,7 +56,9 @@ std::unique_ptr<Module> Module::load(std::string_view ptx, Memory &memory) {
   }
   for (const Function &function : syntax.functions) {
     if (!function.entry || !function.defined) continue;
-    module->kernels_[std::string(function.name)] = decode(function, syntax, module->variables_);
+    std::unique_ptr<Kernel> kernel = decode(function, syntax, module->variables_);
+    kernel->constantBytes = static_cast<std::uint32_t>(constantBytes);
+    module->kernels_[kernel->name] = std::move(kernel);
   }
   return module;
 }

@@ -9,15 +9,15 @@ namespace {
 // ---- Comparisons ---------------------------------------------------------------------------------
 
 // Each comparison is a type, so that setp and set share it.
-#define COMPARISON(Name, expression)             \
-  struct Name {                                  \
-    template <class T>                           \
-    bool operator()(T a, T b) const {            \
-      return expression;                         \
-    }                                            \
+#define COMPARISON(Name, expression)  \
+  struct Name {                       \
+    template <class T>                \
+    bool operator()(T a, T b) const { \
+      return expression;              \
+    }                                 \
   }
 COMPARISON(Equal, a == b);
-COMPARISON(NotEqual, a < b || a > b);  // false for NaN, which integers do not have
+COMPARISON(NotEqual, a<b || a> b);  // false for NaN, which integers do not have
 COMPARISON(Less, a < b);
 COMPARISON(LessEqual, a <= b);
 COMPARISON(Greater, a > b);
@@ -177,7 +177,7 @@ void OperationTable::finish(Warp &warp, const Instruction &instruction, Mask lan
   const auto outcome = static_cast<Outcome>(instruction.variant);
   const int width = instruction.width[0];
   if (width > 0) {
-    const u32 yes = outcome == Outcome::One       ? bitsAs<u32>(1.0f)
+    const u32 yes = outcome == Outcome::One        ? bitsAs<u32>(1.0f)
                     : outcome == Outcome::HalfOne  ? 0x3c00
                     : outcome == Outcome::BrainOne ? 0x3f80
                                                    : ~0u;

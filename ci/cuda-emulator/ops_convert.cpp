@@ -80,10 +80,14 @@ struct Clamp {
 template <Round mode, class T>
 T integral(T value) {
   switch (mode) {
-    case Round::Nearest: return std::nearbyint(value);
-    case Round::Zero: return std::trunc(value);
-    case Round::Down: return std::floor(value);
-    case Round::Up: return std::ceil(value);
+    case Round::Nearest:
+      return std::nearbyint(value);
+    case Round::Zero:
+      return std::trunc(value);
+    case Round::Down:
+      return std::floor(value);
+    case Round::Up:
+      return std::ceil(value);
   }
 }
 
@@ -194,9 +198,7 @@ struct ToFloat {
 // To an integer that is still a float.
 template <class D, Round mode, bool ftz, bool sat>
 struct ToIntegral {
-  f32 operator()(f32 value) const {
-    return saturate<sat>(integral<mode>(flush<ftz>(value)));
-  }
+  f32 operator()(f32 value) const { return saturate<sat>(integral<mode>(flush<ftz>(value))); }
   f64 operator()(f64 value) const { return saturate<sat>(integral<mode>(value)); }
   f16 operator()(f16 value) const {
     return toF16<Round::Nearest>(saturate<sat>(integral<mode>(toFloat(value))));

@@ -10,7 +10,6 @@ namespace ptx {
 
 namespace {
 
-
 // ---- f32 with .ftz and .sat ----------------------------------------------------------------------
 
 template <Round mode, bool ftz, bool sat>
@@ -69,31 +68,25 @@ void addUnroundedF32(OperationTable &t) {
   pure1("abs", [](f32 a) { return std::fabs(flush<ftz>(a)); });
   pure1("rcp.approx", [](f32 a) { return flush<ftz>(1.0f / flush<ftz>(a)); });
   pure1("sqrt.approx", [](f32 a) { return flush<ftz>(std::sqrt(flush<ftz>(a))); });
-  pure1("rsqrt.approx", [](f32 a) {
-    return static_cast<f32>(1.0 / std::sqrt(static_cast<f64>(flush<ftz>(a))));
-  });
+  pure1("rsqrt.approx",
+        [](f32 a) { return static_cast<f32>(1.0 / std::sqrt(static_cast<f64>(flush<ftz>(a)))); });
   pure1("ex2.approx", [](f32 a) { return flush<ftz>(std::exp2(flush<ftz>(a))); });
   pure1("lg2.approx", [](f32 a) { return flush<ftz>(std::log2(flush<ftz>(a))); });
   pure1("sin.approx", [](f32 a) { return flush<ftz>(std::sin(flush<ftz>(a))); });
   pure1("cos.approx", [](f32 a) { return flush<ftz>(std::cos(flush<ftz>(a))); });
   for (const char *division : {"div.approx", "div.full"}) {
-    t.pure<f32, f32, f32>(division + suffix, [](f32 a, f32 b) {
-      return flush<ftz>(flush<ftz>(a) / flush<ftz>(b));
-    });
+    t.pure<f32, f32, f32>(division + suffix,
+                          [](f32 a, f32 b) { return flush<ftz>(flush<ftz>(a) / flush<ftz>(b)); });
   }
-  t.pure<f32, f32, f32>("min" + suffix, [](f32 a, f32 b) {
-    return minimum<false>(flush<ftz>(a), flush<ftz>(b));
-  });
-  t.pure<f32, f32, f32>("max" + suffix, [](f32 a, f32 b) {
-    return maximum<false>(flush<ftz>(a), flush<ftz>(b));
-  });
+  t.pure<f32, f32, f32>("min" + suffix,
+                        [](f32 a, f32 b) { return minimum<false>(flush<ftz>(a), flush<ftz>(b)); });
+  t.pure<f32, f32, f32>("max" + suffix,
+                        [](f32 a, f32 b) { return maximum<false>(flush<ftz>(a), flush<ftz>(b)); });
   const std::string nan = ftz ? ".ftz.NaN.f32" : ".NaN.f32";
-  t.pure<f32, f32, f32>("min" + nan, [](f32 a, f32 b) {
-    return minimum<true>(flush<ftz>(a), flush<ftz>(b));
-  });
-  t.pure<f32, f32, f32>("max" + nan, [](f32 a, f32 b) {
-    return maximum<true>(flush<ftz>(a), flush<ftz>(b));
-  });
+  t.pure<f32, f32, f32>("min" + nan,
+                        [](f32 a, f32 b) { return minimum<true>(flush<ftz>(a), flush<ftz>(b)); });
+  t.pure<f32, f32, f32>("max" + nan,
+                        [](f32 a, f32 b) { return maximum<true>(flush<ftz>(a), flush<ftz>(b)); });
 }
 
 // ---- f64 -----------------------------------------------------------------------------------------
@@ -119,9 +112,8 @@ void addRoundedF64(OperationTable &t, const std::string &round) {
   t.pure<f64, f64, f64>("div" + suffix, [](f64 a, f64 b) {
     return rounded<mode>([](f64 x, f64 y, f64) { return x / y; }, a, b);
   });
-  t.pure<f64, f64>("rcp" + suffix, [](f64 a) {
-    return rounded<mode>([](f64 x, f64, f64) { return 1.0 / x; }, a);
-  });
+  t.pure<f64, f64>("rcp" + suffix,
+                   [](f64 a) { return rounded<mode>([](f64 x, f64, f64) { return 1.0 / x; }, a); });
   t.pure<f64, f64>("sqrt" + suffix, [](f64 a) {
     return rounded<mode>([](f64 x, f64, f64) { return std::sqrt(x); }, a);
   });
@@ -157,8 +149,7 @@ void addTests(OperationTable &t, const std::string &type) {
   t.compare<T>("testp.notanumber." + type, [](T a) { return isNan(a); });
   // Zeros count as normal.
   t.compare<T>("testp.normal." + type, [](T a) { return a == 0 || std::isnormal(a); });
-  t.compare<T>("testp.subnormal." + type,
-               [](T a) { return std::fpclassify(a) == FP_SUBNORMAL; });
+  t.compare<T>("testp.subnormal." + type, [](T a) { return std::fpclassify(a) == FP_SUBNORMAL; });
   t.pure<T, T, T>("copysign." + type, [](T a, T b) { return std::copysign(b, a); });
 }
 

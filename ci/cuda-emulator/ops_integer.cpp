@@ -68,8 +68,8 @@ T remainder(T a, T b) {
 
 template <class T>
 T saturateTo(s64 value) {
-  return static_cast<T>(std::clamp<s64>(value, std::numeric_limits<T>::min(),
-                                        std::numeric_limits<T>::max()));
+  return static_cast<T>(
+      std::clamp<s64>(value, std::numeric_limits<T>::min(), std::numeric_limits<T>::max()));
 }
 
 // Shifts of any number of bits from the width on are all the same.
@@ -283,8 +283,8 @@ void multiplyWithCarry(Warp &warp, const Instruction &instruction, Mask lanes) {
   using U = Unsigned<T>;
   for (Mask rest = lanes; rest; rest &= rest - 1) {
     const int lane = __builtin_ctz(rest);
-    const U product = static_cast<U>(high ? multiplyHigh(a[lane], b[lane])
-                                          : multiplyLow(a[lane], b[lane]));
+    const U product =
+        static_cast<U>(high ? multiplyHigh(a[lane], b[lane]) : multiplyLow(a[lane], b[lane]));
     const U in = carryIn ? warp.carry >> lane & 1 : 0;
     const unsigned __int128 sum =
         static_cast<unsigned __int128>(product) + static_cast<U>(c[lane]) + in;
@@ -342,13 +342,13 @@ void addIntegerOperations(OperationTable &t) {
     return saturateTo<s32>(s64{multiplyHigh(a, b)} + c);
   });
   // 24-bit factors.
-  t.pure<u32, u32, u32>("mul24.lo.u32", [](u32 a, u32 b) { return (a & 0xffffff) * (b & 0xffffff); });
+  t.pure<u32, u32, u32>("mul24.lo.u32",
+                        [](u32 a, u32 b) { return (a & 0xffffff) * (b & 0xffffff); });
   t.pure<s32, s32, s32>("mul24.lo.s32", [](s32 a, s32 b) {
     return multiplyLow(static_cast<s32>(u32(a) << 8) >> 8, static_cast<s32>(u32(b) << 8) >> 8);
   });
-  t.pure<u32, u32, u32, u32>("mad24.lo.u32", [](u32 a, u32 b, u32 c) {
-    return (a & 0xffffff) * (b & 0xffffff) + c;
-  });
+  t.pure<u32, u32, u32, u32>(
+      "mad24.lo.u32", [](u32 a, u32 b, u32 c) { return (a & 0xffffff) * (b & 0xffffff) + c; });
   t.pure<s32, s32, s32, s32>("mad24.lo.s32", [](s32 a, s32 b, s32 c) {
     return addWrapping(
         multiplyLow(static_cast<s32>(u32(a) << 8) >> 8, static_cast<s32>(u32(b) << 8) >> 8), c);
@@ -356,12 +356,10 @@ void addIntegerOperations(OperationTable &t) {
 
   t.pure<u32, u32, u32, u32, u32>(
       "lop3.b32", [](u32 a, u32 b, u32 c, u32 table) { return lookUp(a, b, c, table); });
-  t.pure<u32, u32, u32, u32>("shf.l.wrap.b32", [](u32 lo, u32 hi, u32 count) {
-    return funnelLeft(lo, hi, count & 31);
-  });
-  t.pure<u32, u32, u32, u32>("shf.r.wrap.b32", [](u32 lo, u32 hi, u32 count) {
-    return funnelRight(lo, hi, count & 31);
-  });
+  t.pure<u32, u32, u32, u32>(
+      "shf.l.wrap.b32", [](u32 lo, u32 hi, u32 count) { return funnelLeft(lo, hi, count & 31); });
+  t.pure<u32, u32, u32, u32>(
+      "shf.r.wrap.b32", [](u32 lo, u32 hi, u32 count) { return funnelRight(lo, hi, count & 31); });
   t.pure<u32, u32, u32, u32>("shf.l.clamp.b32", [](u32 lo, u32 hi, u32 count) {
     return funnelLeft(lo, hi, std::min(count, 32u));
   });
@@ -382,8 +380,7 @@ void addIntegerOperations(OperationTable &t) {
     return (b & 31) == 0 ? 0 : extractField<s32>(a, 0, b & 31);
   });
 
-  t.pure<u32, u32, u32, u32>("prmt.b32",
-                             [](u32 a, u32 b, u32 c) { return permute(a, b, c); });
+  t.pure<u32, u32, u32, u32>("prmt.b32", [](u32 a, u32 b, u32 c) { return permute(a, b, c); });
   t.pure<u32, u32, u32, u32>("prmt.b32.f4e", [](u32 a, u32 b, u32 c) {
     return permuteBy(a, b, c, [](u32 s, u32 k) { return s + k; });
   });

@@ -15,7 +15,7 @@ namespace {
 
 // ---- ldmatrix ------------------------------------------------------------------------------------
 
-constexpr int SIDE = 8;         // of a matrix
+constexpr int SIDE = 8;        // of a matrix
 constexpr u32 ROW_BYTES = 16;  // 8 elements of 16 bits
 
 // Lane 8j+i holds the address of row i of matrix j. Of a row, lane 4i+k receives elements 2k and
@@ -62,15 +62,15 @@ void loadMatrices(Warp &warp, const Instruction &instruction, Mask) {
 
 template <int N, bool transpose>
 void addLdmatrix(OperationTable &t) {
-  const std::string name = "ldmatrix.sync.aligned.m8n8.x" + std::to_string(N) +
-                           (transpose ? ".trans" : "");
+  const std::string name =
+      "ldmatrix.sync.aligned.m8n8.x" + std::to_string(N) + (transpose ? ".trans" : "");
   const Slot d = result<u32>.vector(N);
-  Operation shared{loadMatrices<N, transpose, false>, {d, addressIn(Space::Shared)},
-                   Flow::WarpAligned};
+  Operation shared{
+      loadMatrices<N, transpose, false>, {d, addressIn(Space::Shared)}, Flow::WarpAligned};
   shared.accessBytes = ROW_BYTES;
   t.add(name + ".shared.b16", shared);
-  Operation generic{loadMatrices<N, transpose, true>, {d, addressIn(Space::Generic)},
-                    Flow::WarpAligned};
+  Operation generic{
+      loadMatrices<N, transpose, true>, {d, addressIn(Space::Generic)}, Flow::WarpAligned};
   generic.accessBytes = ROW_BYTES;
   t.add(name + ".b16", generic);
 }
@@ -123,9 +123,9 @@ f32 multiplyAdd(f32 a, f32 b, f32 c) {
 template <class Format, int DEPTH>
 void multiply(Warp &warp, const Instruction &instruction, Mask) {
   constexpr int EACH = Format::PER_REGISTER;
-  constexpr int STEP = 4 * EACH;         // of DEPTH that one register of all lanes covers
-  constexpr int STEPS = DEPTH / STEP;    // registers of B
-  constexpr int A = 4;                   // the operands: 4 of D, A, B, 4 of C
+  constexpr int STEP = 4 * EACH;       // of DEPTH that one register of all lanes covers
+  constexpr int STEPS = DEPTH / STEP;  // registers of B
+  constexpr int A = 4;                 // the operands: 4 of D, A, B, 4 of C
   constexpr int B = A + 2 * STEPS;
   constexpr int C = B + STEPS;
 

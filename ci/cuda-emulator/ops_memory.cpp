@@ -97,8 +97,7 @@ void loadFrom(Space space, Warp &warp, const Instruction &instruction, const Add
     default: {
       block.global.beforeRead(addresses, BYTES, lanes);
       const std::byte *base = block.global.data(0);
-      toRegisters<T, N>(warp, instruction, lanes,
-                        [&](int lane) { return base + addresses[lane]; });
+      toRegisters<T, N>(warp, instruction, lanes, [&](int lane) { return base + addresses[lane]; });
     }
   }
 }
@@ -218,7 +217,8 @@ void addMemoryOperations(OperationTable &t) {
     t.add(std::string("prefetch.local.") + level, {nothing, {addressIn(Space::Local)}});
   }
   t.add("prefetchu.L1", {nothing, {addressIn(Space::Generic)}});
-  for (const char *level : {"cta", "gl", "sys"}) t.add(std::string("membar.") + level, {nothing, {}});
+  for (const char *level : {"cta", "gl", "sys"})
+    t.add(std::string("membar.") + level, {nothing, {}});
   for (const char *scope : {"cta", "gpu", "sys"}) {
     for (const char *order : {"fence.", "fence.sc.", "fence.acq_rel."}) {
       t.add(order + std::string(scope), {nothing, {}});

@@ -177,10 +177,8 @@ void addWarpOperations(OperationTable &t) {
   meet("vote.sync.ballot.b32", ballot, {result<u32>, input<bool>});
   meet("match.any.sync.b32", matchAny<u32>, {result<u32>, input<u32>});
   meet("match.any.sync.b64", matchAny<u64>, {result<u32>, input<u64>});
-  meet("match.all.sync.b32", matchAll<u32>,
-       {result<u32>, secondResult(result<bool>), input<u32>});
-  meet("match.all.sync.b64", matchAll<u64>,
-       {result<u32>, secondResult(result<bool>), input<u64>});
+  meet("match.all.sync.b32", matchAll<u32>, {result<u32>, secondResult(result<bool>), input<u32>});
+  meet("match.all.sync.b64", matchAll<u64>, {result<u32>, secondResult(result<bool>), input<u64>});
   const std::vector<Slot> reduced = {result<u32>, input<u32>};
   for (const char *type : {".u32", ".s32"}) {
     meet(std::string("redux.sync.add") + type, reduce<u32, Add>, reduced);

@@ -335,12 +335,18 @@ class Parser {
   }
 
   static bool spaceOf(std::string_view directive, Space &space) {
-    if (directive == ".global") space = Space::Global;
-    else if (directive == ".const") space = Space::Const;
-    else if (directive == ".shared") space = Space::Shared;
-    else if (directive == ".local") space = Space::Local;
-    else if (directive == ".param") space = Space::Param;
-    else return false;
+    if (directive == ".global")
+      space = Space::Global;
+    else if (directive == ".const")
+      space = Space::Const;
+    else if (directive == ".shared")
+      space = Space::Shared;
+    else if (directive == ".local")
+      space = Space::Local;
+    else if (directive == ".param")
+      space = Space::Param;
+    else
+      return false;
     return true;
   }
 

@@ -68,12 +68,14 @@ struct Instruction {
   Mask flip(int k) const { return negated >> k & 1 ? ALL_LANES : 0; }
 };
 
+// clang-format off
 enum class Special : std::uint8_t {
   TidX, TidY, TidZ, NtidX, NtidY, NtidZ, CtaidX, CtaidY, CtaidZ, NctaidX, NctaidY, NctaidZ,
-  LaneId, WarpId, NwarpId, WarpSize,
+  LaneId, WarpId, NwarpId,
   LaneMaskEq, LaneMaskLt, LaneMaskLe, LaneMaskGt, LaneMaskGe,
   SmId, NsmId, GridId, DynamicSharedBytes, TotalSharedBytes,
 };
+// clang-format on
 
 // Instruction::variant and the operands of a barrier instruction, all present in each of them.
 enum class BarrierKind : std::uint8_t { Sync, Arrive, Popc, And, Or };

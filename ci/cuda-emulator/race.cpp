@@ -55,16 +55,19 @@ void SharedShadow::checkRead(int warp, std::uint32_t cell, Mask lanes) {
   }
   const int otherWarp = written >> 5 & 31;
   const int otherLane = written & 31;
-  if (written >= IN_FLIGHT) {
-    race("read", lowestLane(lanes), cell, "is being written by the unfinished cp.async of",
-         otherWarp, otherLane, writeLine_[cell]);
-  }
+  if (written >= IN_FLIGHT) unfinishedCopy("read", lowestLane(lanes), cell);
   if (!checkRaces_) return;
   const Position &now = positions_[warp];
-  if (written >> WRITE_STAMP < now.seen[otherWarp]) return;
+  const std::uint32_t stamp = written >> WRITE_STAMP;
+  if (written & ATOMICS) {
+    if (stamp < now.settled) return;
+    race("read", lowestLane(lanes), cell, "was changed by atomics of several threads, last of",
+         otherWarp, otherLane, writeLine_[cell]);
+  }
+  if (stamp < now.seen[otherWarp]) return;
   for (Mask rest = lanes; rest; rest &= rest - 1) {
     const int lane = lowestLane(rest);
-    if (!ordered(now, warp, lane, written >> WRITE_STAMP, otherWarp, otherLane)) {
+    if (!ordered(now, warp, lane, stamp, otherWarp, otherLane)) {
       race("read", lane, cell, "was written by", otherWarp, otherLane, writeLine_[cell]);
     }
   }
@@ -72,16 +75,15 @@ void SharedShadow::checkRead(int warp, std::uint32_t cell, Mask lanes) {
 
 void SharedShadow::checkWrite(int warp, std::uint32_t cell, int lane, bool atomic) {
   const std::uint32_t written = written_[cell];
-  if (written >= IN_FLIGHT) {
-    race("write", lane, cell, "is being written by the unfinished cp.async of", written >> 5 & 31,
-         written & 31, writeLine_[cell]);
-  }
+  if (written >= IN_FLIGHT) unfinishedCopy("write", lane, cell);
   if (!checkRaces_) return;
   const Position &now = positions_[warp];
   if (written != 0 && !(atomic && written & ATOMIC)) {
     const int otherWarp = written >> 5 & 31;
     const int otherLane = written & 31;
-    if (!ordered(now, warp, lane, written >> WRITE_STAMP, otherWarp, otherLane)) {
+    const std::uint32_t stamp = written >> WRITE_STAMP;
+    if (written & ATOMICS ? stamp >= now.settled
+                          : !ordered(now, warp, lane, stamp, otherWarp, otherLane)) {
       race("write", lane, cell, "was written by", otherWarp, otherLane, writeLine_[cell]);
     }
   }
@@ -108,10 +110,16 @@ void SharedShadow::atomic(int warp, std::uint32_t address, std::uint32_t bytes, 
   for (std::uint32_t cell = address >> shift_; cell < (address + bytes) >> shift_; cell++) {
     if (written_[cell] == 0 && checkUninitialised_) checkRead(warp, cell, Mask{1} << lane);
     checkWrite(warp, cell, lane, true);
-    // An own plain write that others have not seen yet goes on to count as one.
+    // What others have not seen yet must not be hidden by this access: an own plain write goes on to
+    // count as one, and the atomics of another thread as theirs, too.
     const std::uint32_t before = written_[cell];
-    const bool plain = !(before & ATOMIC) && before >= now.settled << WRITE_STAMP;
-    written_[cell] = now.stamp << WRITE_STAMP | (plain ? 0 : ATOMIC) | warp << 5 | lane;
+    const std::uint32_t self = static_cast<std::uint32_t>(warp << 5 | lane);
+    std::uint32_t kind = ATOMIC;
+    if (before >= now.settled << WRITE_STAMP) {
+      kind = before & ATOMIC;
+      if (kind && (before & ATOMICS || (before & 1023) != self)) kind = ATOMIC | ATOMICS;
+    }
+    written_[cell] = now.stamp << WRITE_STAMP | kind | self;
     writeLine_[cell] = line;
   }
 }
@@ -183,7 +191,7 @@ void SharedShadow::write(int warp, const Addresses &addresses, std::uint32_t byt
 
 // ---- Barriers ------------------------------------------------------------------------------------
 
-// The next stamp. When the stamps run out (after two million barriers in one block) the shadow
+// The next stamp. When the stamps run out (after a million barriers in one block) the shadow
 // keeps what is initialised and in flight, and forgets who did it and when.
 void SharedShadow::advance() {
   if (++clock_ < STAMP_LIMIT) return;
@@ -263,10 +271,18 @@ std::string SharedShadow::place(std::uint32_t cell) const {
          std::to_string(first + (1u << shift_) - 1);
 }
 
+void SharedShadow::unfinishedCopy(const char *access, int lane, std::uint32_t cell) const {
+  throw Fault{CudaError::LaunchFailed, lane,
+              std::string(access) + " of " + place(cell) +
+                  " before the unfinished cp.async of lane " + std::to_string(written_[cell] & 31) +
+                  " of warp " + std::to_string(written_[cell] >> 5 & 31) + " at PTX line " +
+                  std::to_string(writeLine_[cell]) + " was waited for"};
+}
+
 void SharedShadow::race(const char *access, int lane, std::uint32_t cell, const char *other,
                         int otherWarp, int otherLane, std::int32_t line) const {
-  std::string message = "shared-memory race: " + std::string(access) + " of " + place(cell) +
-                        ", which " + other;
+  std::string message =
+      "shared-memory race: " + std::string(access) + " of " + place(cell) + ", which " + other;
   if (otherWarp >= 0) {
     message += " lane " + std::to_string(otherLane) + " of warp " + std::to_string(otherWarp);
   } else {

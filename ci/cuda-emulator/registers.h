@@ -29,9 +29,10 @@ class RegisterFile {
   // Bytes of a lane's element, 0 for a predicate.
   int width(int reg) const { return entries_[static_cast<std::size_t>(reg)].width; }
 
-  // Gives each register its place and puts that in place of its number into the code. Returns how
-  // many 32-bit registers the variables make.
-  std::uint32_t layOut(Program &program) const;
+  // Gives each register its place and puts that in place of its number into the code. always: the
+  // constant predicate of instructions without a guard. Returns how many 32-bit registers hold all
+  // variables.
+  std::uint32_t layOut(Program &program, int always) const;
 
  private:
   struct Entry {
@@ -42,6 +43,8 @@ class RegisterFile {
   };
 
   int add(const Entry &entry);
+  // The place of each variable, -1 for what needs none; and the width of each place.
+  std::vector<int> share(const Program &program, int always, std::vector<int> &places) const;
 
   std::vector<Entry> entries_;
   std::map<std::pair<int, std::uint64_t>, int> constants_;

@@ -70,41 +70,67 @@ void Warp::reset() {
   }
   splits_.push_back({0, live, false});
   for (const SpecialRegister &special : program.specials) {
-    auto *narrow = reinterpret_cast<std::uint32_t *>(registers_ + special.offset);
-    for (int lane = 0; lane < LANES; lane++) {
-      const Dim3 thread = block.threadIndex(index, lane);
-      std::uint32_t value = 0;
-      switch (special.kind) {
-        case Special::TidX: value = thread.x; break;
-        case Special::TidY: value = thread.y; break;
-        case Special::TidZ: value = thread.z; break;
-        case Special::NtidX: value = grid.block.x; break;
-        case Special::NtidY: value = grid.block.y; break;
-        case Special::NtidZ: value = grid.block.z; break;
-        case Special::CtaidX: value = block.index.x; break;
-        case Special::CtaidY: value = block.index.y; break;
-        case Special::CtaidZ: value = block.index.z; break;
-        case Special::NctaidX: value = grid.grid.x; break;
-        case Special::NctaidY: value = grid.grid.y; break;
-        case Special::NctaidZ: value = grid.grid.z; break;
-        case Special::LaneId: value = lane; break;
-        case Special::WarpId: value = index; break;
-        case Special::NwarpId: value = (threads + LANES - 1) / LANES; break;
-        case Special::WarpSize: value = LANES; break;
-        case Special::LaneMaskEq: value = bit(lane); break;
-        case Special::LaneMaskLt: value = bit(lane) - 1; break;
-        case Special::LaneMaskLe: value = bit(lane) | (bit(lane) - 1); break;
-        case Special::LaneMaskGt: value = ~(bit(lane) | (bit(lane) - 1)); break;
-        case Special::LaneMaskGe: value = ~(bit(lane) - 1); break;
-        case Special::SmId: value = 0; break;
-        case Special::NsmId: value = 1; break;
-        case Special::GridId: value = 0; break;
-        case Special::DynamicSharedBytes: value = grid.dynamicShared; break;
-        case Special::TotalSharedBytes: value = grid.sharedBytes(); break;
-      }
-      narrow[lane] = value;
-    }
+    auto *values = reinterpret_cast<std::uint32_t *>(registers_ + special.offset);
+    for (int lane = 0; lane < LANES; lane++) values[lane] = valueOf(special.kind, lane);
   }
+}
+
+std::uint32_t Warp::valueOf(Special kind, int lane) const {
+  const Grid &grid = block.grid;
+  const Dim3 thread = block.threadIndex(index, lane);
+  switch (kind) {
+    case Special::TidX:
+      return thread.x;
+    case Special::TidY:
+      return thread.y;
+    case Special::TidZ:
+      return thread.z;
+    case Special::NtidX:
+      return grid.block.x;
+    case Special::NtidY:
+      return grid.block.y;
+    case Special::NtidZ:
+      return grid.block.z;
+    case Special::CtaidX:
+      return block.index.x;
+    case Special::CtaidY:
+      return block.index.y;
+    case Special::CtaidZ:
+      return block.index.z;
+    case Special::NctaidX:
+      return grid.grid.x;
+    case Special::NctaidY:
+      return grid.grid.y;
+    case Special::NctaidZ:
+      return grid.grid.z;
+    case Special::LaneId:
+      return static_cast<std::uint32_t>(lane);
+    case Special::WarpId:
+      return static_cast<std::uint32_t>(index);
+    case Special::NwarpId:
+      return static_cast<std::uint32_t>((grid.block.volume() + LANES - 1) / LANES);
+    case Special::LaneMaskEq:
+      return bit(lane);
+    case Special::LaneMaskLt:
+      return bit(lane) - 1;
+    case Special::LaneMaskLe:
+      return bit(lane) | (bit(lane) - 1);
+    case Special::LaneMaskGt:
+      return ~(bit(lane) | (bit(lane) - 1));
+    case Special::LaneMaskGe:
+      return ~(bit(lane) - 1);
+    case Special::SmId:
+      return 0;
+    case Special::NsmId:
+      return 1;
+    case Special::GridId:
+      return 0;
+    case Special::DynamicSharedBytes:
+      return grid.dynamicShared;
+    case Special::TotalSharedBytes:
+      return grid.sharedBytes();
+  }
+  return 0;
 }
 
 // ---- Splits --------------------------------------------------------------------------------------
@@ -164,8 +190,9 @@ Warp::State Warp::run() {
     try {
       while (!gone && counter < limit && budget > 0) {
         const Instruction &instruction = code[counter];
-        const Mask lanes = active & (*reinterpret_cast<const Mask *>(registers_ + instruction.guard) ^
-                                     instruction.guardFlip);
+        const Mask lanes =
+            active & (*reinterpret_cast<const Mask *>(registers_ + instruction.guard) ^
+                      instruction.guardFlip);
         budget--;
         switch (instruction.flow) {
           case Flow::Next:
@@ -351,10 +378,10 @@ void Warp::together(const std::array<std::int32_t, LANES> &counters, Mask lanes)
     }
   };
   guests([&](const Instruction &own, int lane) {
-    for (int k = 0; k < leader.operands; k++) {
-      borrowed[lane][k] = get(leader, k, lane);
-      if (k >= leader.results) put(leader, k, lane, get(own, k, lane));
-    }
+    Values values{};
+    for (int k = 0; k < leader.operands; k++) borrowed[lane][k] = get(leader, k, lane);
+    for (int k = leader.results; k < leader.operands; k++) values[k] = get(own, k, lane);
+    for (int k = leader.results; k < leader.operands; k++) put(leader, k, lane, values[k]);
   });
   try {
     leader.handler(*this, leader, lanes);
@@ -362,8 +389,11 @@ void Warp::together(const std::array<std::int32_t, LANES> &counters, Mask lanes)
     trap(fault, leader);
   }
   guests([&](const Instruction &own, int lane) {
-    for (int k = 0; k < leader.results; k++) put(own, k, lane, get(leader, k, lane));
+    Values results{};
+    for (int k = 0; k < leader.results; k++) results[k] = get(leader, k, lane);
+    // Own registers may be among the borrowed ones.
     for (int k = 0; k < leader.operands; k++) put(leader, k, lane, borrowed[lane][k]);
+    for (int k = 0; k < leader.results; k++) put(own, k, lane, results[k]);
   });
 
   for (Split &split : splits_) {

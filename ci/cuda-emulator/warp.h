@@ -74,6 +74,7 @@ class Warp {
     bool waiting;
   };
 
+  std::uint32_t valueOf(Special kind, int lane) const;
   // The next split to run, removed from the others; false if none can.
   bool choose(Split &split);
   void add(std::int32_t counter, Mask lanes, bool waiting);

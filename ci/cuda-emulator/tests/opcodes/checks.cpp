@@ -578,5 +578,8 @@ TEST("atomics: bounds, alignment, races") {
   const std::string count = "red.shared.add.u32 [shared], 1;\n";
   expectRuns(clear + count + "bar.sync 0;\nld.shared.b32 %r1, [shared];");
   expectTrap(clear + count + "ld.shared.b32 %r1, [shared];", FAILED, "race");
+  // Nor may the thread look that was the last of several.
+  expectTrap(clear + onlyWarp(1, count + onlyLane(31, "ld.shared.b32 %r1, [shared];")), FAILED, "race");
+  expectRuns(clear + onlyWarp(1, onlyLane(31, count) + onlyLane(31, "ld.shared.b32 %r1, [shared];")));
   expectTrap(onlyWarp(0, onlyLane(0, "st.shared.b32 [shared], 0;")) + count, FAILED, "");
 }
