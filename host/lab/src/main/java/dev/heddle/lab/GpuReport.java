@@ -13,6 +13,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.OptionalLong;
+import java.util.Set;
 import java.util.stream.Stream;
 import java.util.stream.StreamSupport;
 
@@ -21,16 +22,19 @@ import java.util.stream.StreamSupport;
  * that its steps left in a folder. {@code bench/README.md} describes the document.
  *
  * <p>The pieces: {@code facts} and {@code missing} (a line each, the name and the value between a
- * tab), {@code devices} (lines), {@code contract} (what the contract suite's runner writes), and
- * for each problem {@code <number>.command}, with {@code <number>.json} (a comparison) or {@code
- * <number>.failed} (why there is none) and perhaps {@code <number>.conditions} (as facts). Only the
- * commands are needed.
+ * tab), {@code devices} (lines), {@code contract} (what the contract suite's runner writes) or
+ * {@code contract.failed} (why it wrote nothing), and for each problem {@code <number>.command},
+ * with {@code <number>.json} (a comparison) or {@code <number>.failed} (why there is none) and
+ * perhaps {@code <number>.conditions} (as facts). Only the commands are needed.
  */
 public final class GpuReport {
   private static final ObjectMapper JSON =
       new ObjectMapper().enable(SerializationFeature.INDENT_OUTPUT);
   private static final JsonNodeFactory NODES = JsonNodeFactory.instance;
   private static final int FORMAT = 1;
+
+  /** The verdict on a problem whose comparison left nothing. */
+  private static final String NO_VERDICT = "none";
 
   private GpuReport() {}
 
@@ -50,7 +54,7 @@ public final class GpuReport {
       }
       ArrayNode devices = root.putArray("devices");
       lines(pieces.resolve("devices")).forEach(devices::add);
-      root.set("contract", contract(pieces.resolve("contract")));
+      root.set("contract", contract(pieces));
       ArrayNode problems = root.putArray("problems");
       for (Path command : commands(pieces)) {
         problems.add(problem(command));
@@ -70,10 +74,15 @@ public final class GpuReport {
     }
   }
 
-  /** Whether the contract or a problem gave a wrong result. */
+  /**
+   * Whether the contract or a problem gave a wrong result, or was begun and gave none: what crashes
+   * is not right.
+   */
   public static boolean failed(ObjectNode report) {
-    return report.path("contract").path("failed").asInt() > 0
-        || verdicts(report).anyMatch(verdict -> verdict.equals("fail"));
+    JsonNode contract = report.path("contract");
+    return contract.has("error")
+        || contract.path("failed").asInt() > 0
+        || verdicts(report).anyMatch(Set.of("fail", NO_VERDICT)::contains);
   }
 
   /** Whether a problem gave a right result. */
@@ -85,9 +94,13 @@ public final class GpuReport {
     return elements(report.path("problems")).map(problem -> problem.path("verdict").asText());
   }
 
-  private static JsonNode contract(Path file) throws IOException {
+  private static JsonNode contract(Path pieces) throws IOException {
+    Path file = pieces.resolve("contract");
     if (!Files.exists(file)) {
-      return NODES.nullNode();
+      Path why = pieces.resolve("contract.failed");
+      return Files.exists(why)
+          ? NODES.objectNode().put("error", String.join(" ", lines(why)))
+          : NODES.nullNode();
     }
     ObjectNode node = NODES.objectNode();
     ArrayNode promises = NODES.arrayNode();
@@ -127,7 +140,7 @@ public final class GpuReport {
     ObjectNode node = NODES.objectNode();
     node.put("command", String.join(" ", lines(command)));
     Path document = command.resolveSibling(number + ".json");
-    node.put("verdict", "none");
+    node.put("verdict", NO_VERDICT);
     node.putNull("reason");
     if (!Files.exists(document)) {
       node.put("reason", String.join(" ", lines(command.resolveSibling(number + ".failed"))));

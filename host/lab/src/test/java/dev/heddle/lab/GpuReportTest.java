@@ -89,13 +89,27 @@ class GpuReportTest {
     assertThat(stopped.get("verdict").asText()).isEqualTo("none");
     assertThat(stopped.get("reason").asText()).startsWith("stopped after 600 s");
     assertThat(GpuReport.passed(report)).isFalse();
-    assertThat(GpuReport.failed(report)).isFalse();
+    assertThat(GpuReport.failed(report)).as("a comparison gave nothing").isTrue();
 
+    Files.delete(folder.resolve("002.command"));
+    assertThat(GpuReport.failed(GpuReport.of(folder))).as("refusals, skips").isFalse();
     piece("contract", "promise\theads\t4\t1\t0\nfailed\theads\tx\twrong\n");
     assertThat(GpuReport.failed(GpuReport.of(folder))).isTrue();
     Files.delete(folder.resolve("contract"));
     piece("001.json", "{\"results\": [{\"verdict\": \"fail\", \"reason\": \"wrong\"}]}");
     assertThat(GpuReport.failed(GpuReport.of(folder))).isTrue();
     assertThat(GpuReport.of(folder).get("contract").isNull()).isTrue();
+  }
+
+  @Test
+  void aContractThatCrashedFailed() throws IOException {
+    piece("001.command", "compare");
+    piece("001.json", "{\"results\": [{\"verdict\": \"pass\"}]}");
+    assertThat(GpuReport.failed(GpuReport.of(folder))).as("the contract was left out").isFalse();
+    piece("contract.failed", "ended with exit code 139: SIGSEGV\n");
+    ObjectNode report = GpuReport.of(folder);
+    assertThat(report.get("contract").toString())
+        .isEqualTo("{\"error\":\"ended with exit code 139: SIGSEGV\"}");
+    assertThat(GpuReport.failed(report)).isTrue();
   }
 }
