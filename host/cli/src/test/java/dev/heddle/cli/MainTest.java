@@ -153,6 +153,8 @@ class MainTest {
     Outcome contract = heddle(report);
     assertThat(contract.exit()).isEqualTo(1);
     assertThat(contract.out()).contains("contract: gave nothing: stopped after 3600 s");
+    Files.writeString(pieces.resolve("contract"), "promise\theads\t4\t0\t0\n");
+    assertThat(heddle(report).exit()).as("the contract alone was kept").isEqualTo(0);
   }
 
   @Test

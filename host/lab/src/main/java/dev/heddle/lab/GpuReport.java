@@ -85,9 +85,10 @@ public final class GpuReport {
         || verdicts(report).anyMatch(Set.of("fail", NO_VERDICT)::contains);
   }
 
-  /** Whether a problem gave a right result. */
+  /** Whether the contract or a problem gave a right result. */
   public static boolean passed(ObjectNode report) {
-    return verdicts(report).anyMatch(verdict -> verdict.equals("pass"));
+    return report.path("contract").path("passed").asInt() > 0
+        || verdicts(report).anyMatch(verdict -> verdict.equals("pass"));
   }
 
   private static Stream<String> verdicts(ObjectNode report) {
