@@ -21,7 +21,6 @@ class GpuReportTest {
   @Test
   void speedsAndRatiosFollowFromTheSamples() throws IOException {
     piece("001.command", "compare --shape 1,1,1,8,8,8,8\n");
-    piece("001.conditions", "clocks.sm\t1755 MHz\n");
     piece(
         "001.json",
         """
@@ -48,10 +47,37 @@ class GpuReportTest {
     JsonNode cudnn = problem.get("peers").get(1);
     assertThat(cudnn.get("error").asText()).isEqualTo("none");
     assertThat(cudnn.has("tflops")).isFalse();
-    assertThat(problem.get("conditions").get("clocks.sm").asText()).isEqualTo("1755 MHz");
+    assertThat(problem.get("conditions").isEmpty()).as("nobody asked").isTrue();
     assertThat(GpuReport.passed(report)).isTrue();
     assertThat(GpuReport.failed(report)).isFalse();
     assertThat(new ObjectMapper().readTree(GpuReport.write(report)).get("format").asInt()).isOne();
+  }
+
+  @Test
+  void conditionsAreThoseOfTheBusyCard() throws IOException {
+    piece("001.command", "compare");
+    piece("001.json", "{\"results\": [{\"verdict\": \"pass\"}]}");
+    piece(
+        "001.conditions",
+        """
+        utilization.gpu,clocks.sm,power.draw,fan.speed,clocks_throttle_reasons.active
+        0, 345, 70.10, [N/A], 0x0000000000000001
+        97, 1980, 690.25, [N/A], 0x0000000000000004
+        Unable to determine the device handle
+        98, 1755, 699.50, [N/A], 0x0000000000000020
+        100, 1740, 700.75, [N/A], 0x0000000000000004
+        0, 345, 90.00, [N/A], 0x0000000000000001
+        99, 17\
+        """);
+    JsonNode conditions = GpuReport.of(folder).get("problems").get(0).get("conditions");
+    assertThat(conditions.get("samples").asInt()).isEqualTo(3);
+    assertThat(conditions.get("clocks.sm").toString())
+        .isEqualTo("{\"median\":1755.0,\"max\":1980.0}");
+    assertThat(conditions.get("power.draw").toString())
+        .isEqualTo("{\"median\":699.5,\"max\":700.75}");
+    assertThat(conditions.get("fan.speed").isNull()).isTrue();
+    assertThat(conditions.get("clocks_throttle_reasons.active").asText())
+        .isEqualTo("0x0000000000000024");
   }
 
   @Test
