@@ -14,6 +14,16 @@ import org.junit.jupiter.api.condition.OS;
 import org.junit.jupiter.api.io.TempDir;
 
 class NvccTest {
+  /** A script that answers as nvcc does until it is to compile. */
+  private static final String ANSWERS =
+      """
+      case $1 in
+        -V) echo "Cuda compilation tools, release 12.4, V12.4.131" ;;
+        --list-gpu-arch) printf 'compute_50\\ncompute_90\\ncompute_80\\ncompute_90a\\n' ;;
+        *) %s ;;
+      esac
+      """;
+
   @TempDir Path folder;
 
   @Test
@@ -78,13 +88,8 @@ class NvccTest {
   void oneThatCannotCompileIsNamedWithWhatItSays() throws Exception {
     Path program =
         program(
-            """
-            case $1 in
-              -V) echo "Cuda compilation tools, release 12.4, V12.4.131" ;;
-              --list-gpu-arch) printf 'compute_50\\ncompute_90\\ncompute_80\\ncompute_90a\\n' ;;
-              *) echo "nvcc fatal   : Failed to preprocess host compiler properties."; exit 1 ;;
-            esac
-            """);
+            ANSWERS.formatted(
+                "echo 'nvcc fatal   : Failed to preprocess host compiler properties.'; exit 1"));
     Optional<Nvcc> found = Nvcc.onPath(folder.toString());
     assertThat(found.orElseThrow().name()).isEqualTo("nvcc 12.4.131");
     assertThat(found.get().architectures()).containsExactly(50, 80, 90);
@@ -95,6 +100,20 @@ class NvccTest {
             "no nvcc that works ("
                 + program
                 + ": nvcc fatal   : Failed to preprocess host compiler properties.)");
+  }
+
+  /** As where the temporary folder is full. */
+  @Test
+  @DisabledOnOs(OS.WINDOWS)
+  void oneThatLeavesNoOutputIsNamedAndThrowsNothing() throws Exception {
+    Path program = program(ANSWERS.formatted("exit 0"));
+    CompilerSearch search =
+        CompilerSearch.tried(Nvcc.onPath(folder.toString()), "nvcc", " on the PATH");
+    assertThat(search.compiler()).isEmpty();
+    assertThat(search.missing())
+        .startsWith(
+            "no nvcc that works (" + program + ": nvcc 12.4.131 can't be run on trial.cu: ")
+        .contains("NoSuchFileException", "kernel.ptx");
   }
 
   @Test
