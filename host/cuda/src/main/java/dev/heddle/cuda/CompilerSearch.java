@@ -61,10 +61,9 @@ record CompilerSearch(Optional<KernelCompiler> compiler, String missing) {
     } catch (KernelBuildException e) {
       String first = e.log().lines().findFirst().orElse("it says nothing");
       return broken(name, compiler, first);
-    } catch (UncheckedIOException e) {
-      return broken(name, compiler, e.getMessage() + ": " + e.getCause());
-    } catch (IllegalStateException e) {
-      return broken(name, compiler, e.getMessage());
+    } catch (UncheckedIOException | IllegalStateException e) {
+      String cause = e.getCause() == null ? "" : ": " + e.getCause();
+      return broken(name, compiler, e.getMessage() + cause);
     }
   }
 

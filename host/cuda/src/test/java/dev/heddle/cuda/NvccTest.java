@@ -2,10 +2,14 @@ package dev.heddle.cuda;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.catchThrowableOfType;
+import static org.junit.jupiter.api.Assertions.assertTimeoutPreemptively;
 
 import dev.heddle.core.KernelBuildException;
+import dev.heddle.reference.ForkedJvm;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
+import java.util.Map;
 import java.util.Optional;
 import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.Test;
@@ -114,6 +118,37 @@ class NvccTest {
         .startsWith(
             "no nvcc that works (" + program + ": nvcc 12.4.131 can't be run on trial.cu: ")
         .contains("NoSuchFileException", "kernel.ptx");
+  }
+
+  @Test
+  @DisabledOnOs(OS.WINDOWS)
+  void oneThatHangsIsEnded() throws Exception {
+    Path program = program(ANSWERS.formatted("sleep 300"));
+    Optional<Nvcc> found = Nvcc.at(program, Duration.ofSeconds(2));
+    CompilerSearch search =
+        assertTimeoutPreemptively(
+            Duration.ofSeconds(60), () -> CompilerSearch.tried(found, "nvcc", " on the PATH"));
+    assertThat(search.missing()).contains("nvcc did not end in 2 s");
+  }
+
+  @Test
+  @DisabledOnOs(OS.WINDOWS)
+  void flagsFromTheEnvironmentAreNotObeyed() throws Exception {
+    Path program =
+        program(
+            ANSWERS.formatted("echo \"<$NVCC_PREPEND_FLAGS$NVCC_APPEND_FLAGS>\" > kernel.ptx"));
+    Map<String, String> flags =
+        Map.of("NVCC_PREPEND_FLAGS", "-O0", "NVCC_APPEND_FLAGS", "-use_fast_math");
+    assertThat(ForkedJvm.run(folder, Compile.class, flags, program.toString()))
+        .containsExactly("<>");
+  }
+
+  /** Prints what the nvcc that it is given makes of a kernel. */
+  static final class Compile {
+    public static void main(String[] arguments) {
+      Nvcc nvcc = Nvcc.at(Path.of(arguments[0])).orElseThrow();
+      System.out.print(nvcc.compile(Variants.scale(3), 80));
+    }
   }
 
   @Test
