@@ -136,6 +136,26 @@ TEST("global memory: an access that begins inside and ends outside") {
   }
 }
 
+// Where address and size add up to 0, after an access that is right: its allocation is remembered.
+TEST("global memory: the last bytes of the address space") {
+  const std::string right = "ld.global.v4.b32 {%r1, %r2, %r3, %r4}, [%buffer];\nbar.sync 0;\n";
+  Launch unchecked;
+  unchecked.options.checkUninitialised = false;
+  for (Launch launch : {Launch{}, unchecked}) {
+    launch.threads = 1;
+    for (const char *access :
+         {"ld.global.b32 %r1, [%rd1+-4];", "ld.global.v4.b32 {%r1, %r2, %r3, %r4}, [%rd1+-16];",
+          "ld.b32 %r1, [%rd1+-4];", "st.global.b32 [%rd1+-4], %tid;",
+          "st.global.v4.b32 [%rd1+-16], {%tid, %tid, %tid, %tid};", "st.b32 [%rd1+-4], %tid;",
+          "atom.global.add.u32 %r1, [%rd1+-4], 1;", "red.global.add.u32 [%rd1+-4], 1;",
+          "cp.async.ca.shared.global [shared], [%rd1+-4], 4;",
+          "cp.async.ca.shared.global [shared], [%rd1+-16], 16;",
+          "mov.u32 %r1, 8; cp.async.ca.shared.global [shared], [%rd1+-16], 16, %r1;"}) {
+      expectTrap(right + "mov.u64 %rd1, 0;\n" + access, ILLEGAL, "out of bounds", launch);
+    }
+  }
+}
+
 TEST("global memory: freed") {
   const Code code(R"(
 .visible .entry reads(.param .u64 from) {
