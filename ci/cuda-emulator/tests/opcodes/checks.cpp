@@ -1,6 +1,11 @@
 // What the emulator must refuse to do: each fault is planted in a small kernel and must be caught,
 // and a sibling that differs in nothing but the fault must run.
+#include <sys/resource.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <fstream>
+#include <new>
 #include <optional>
 
 #include "reference.h"
@@ -485,6 +490,47 @@ TEST("trap and brkpt") {
 }
 
 // ---- What a trap says ----------------------------------------------------------------------------
+
+// No more memory for this process than it has plus so many bytes.
+class MemoryLimit {
+ public:
+  explicit MemoryLimit(std::size_t more) {
+    getrlimit(RLIMIT_AS, &before_);
+    std::size_t pages = 0;
+    std::ifstream("/proc/self/statm") >> pages;
+    rlimit limit = before_;
+    limit.rlim_cur = pages * static_cast<std::size_t>(sysconf(_SC_PAGESIZE)) + more;
+    setrlimit(RLIMIT_AS, &limit);
+  }
+  ~MemoryLimit() { setrlimit(RLIMIT_AS, &before_); }
+
+ private:
+  rlimit before_ = {};
+};
+
+// An error inside a worker must come back to the one who launched, and not end the process.
+TEST("a launch for which there is no memory, or no thread") {
+  Launch launch{32, 64};
+  launch.options.workers = 64;
+  // A thread's stack takes 8 MB.
+  {
+    const MemoryLimit limit(std::size_t{4} << 20);
+    expectRuns("st.shared.b32 [%mine], %tid;", launch);
+  }
+  launch.dynamicShared = 1u << 30;
+  launch.options.workers = 4;
+  bool refused = false;
+  {
+    const MemoryLimit limit(std::size_t{256} << 20);
+    try {
+      runProbe("st.shared.b32 [%mine], %tid;", launch);
+    } catch (const std::bad_alloc &) {
+      refused = true;
+    }
+  }
+  CHECK(refused);
+  expectRuns("st.shared.b32 [%mine], %tid;");
+}
 
 TEST("a trap names its place") {
   const std::string text = R"(.visible .entry stray(.param .u64 buffer)
