@@ -162,7 +162,7 @@ void multiply(Warp &warp, const Instruction &instruction, Mask) {
         sums[row] = multiplyAdd(a[depth][row], factor, sums[row]);
       }
     }
-    std::memcpy(sum[column], sums, sizeof sums);
+    for (int row = 0; row < ROWS; row++) sum[column][row] = canonical(sums[row]);
   }
   for (int part = 0; part < 4; part++) {
     f32 *d = warp.operand<f32>(instruction, part);
