@@ -432,6 +432,13 @@ TEST("cp.async: bounds, alignment, uninitialised source") {
   expectRuns("mov.u32 %r1, 8;\n" + copy("shared", "%buffer+1008", "16, %r1"), one);
   expectTrap("mov.u32 %r1, 8;\n" + copy("shared", "%buffer+1024", "16, %r1"), ILLEGAL,
              "out of bounds", one);
+  // More than fits is undefined, and is what a subtraction that went below 0 asks for.
+  expectRuns("mov.u32 %r1, 16;\n" + copy("shared", "%buffer", "16, %r1"), one);
+  for (const char *tooMany : {"17", "-8", "-1"}) {
+    expectTrap(
+        "mov.u32 %r1, " + std::string(tooMany) + ";\n" + copy("shared", "%buffer", "16, %r1"),
+        FAILED, "which is to read", one);
+  }
 }
 
 // ---- Barriers, warps, the end --------------------------------------------------------------------
