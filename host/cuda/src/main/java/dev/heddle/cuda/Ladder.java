@@ -126,8 +126,8 @@ final class Ladder {
     int threadsN = value(tunables, "THREADS_N");
     long qStride = oddStride(shape.headDim());
     long vStride = groups(shape.headDimV(), 4 * threadsN) * 4 * threadsN;
-    long floats =
-        (blockM + blockN) * qStride + blockN * vStride + (long) blockM * (blockN + threadsN);
+    long pStride = (long) threadsN * (blockN / threadsN | 1);
+    long floats = (blockM + blockN) * qStride + blockN * vStride + blockM * pStride;
     return shared(
         Siblings.flash(file, "attention_flash", attention, tunables, Siblings.threads(tunables)),
         4 * floats);
