@@ -269,8 +269,12 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, BLOCKS_PER_SM)
     }
     float q_x[WIDE];
     to_floats(x, q_x);
+    const float s = sign(args.softmax_scale);
 #pragma unroll
-    for (int c = 0; c < WIDE; c++) q_rows[e * WIDE + c] = q_x[c] * sign(args.softmax_scale);
+    for (int c = 0; c < WIDE; c += 4) {
+      *(float4 *)(q_rows + e * WIDE + c) = {q_x[c] * s, q_x[c + 1] * s, q_x[c + 2] * s,
+                                            q_x[c + 3] * s};
+    }
   }
 
   float m_i[BLOCK_M], l_i[BLOCK_M];
@@ -421,9 +425,10 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, BLOCKS_PER_SM)
       const int owned = lane + piece * ROW_LANES;
       if (lane >= ROW_LANES || owned >= V_PIECES) continue;
 #pragma unroll
-      for (int c = 0; c < WIDE; c++) {
-        merge_out[(warp * BLOCK_M + r) * HEAD_DIM_V + owned * WIDE + c] =
-            acc[r * COLUMNS_EACH + piece * WIDE + c];
+      for (int c = 0; c < WIDE; c += 4) {
+        const float *const x = acc + r * COLUMNS_EACH + piece * WIDE + c;
+        *(float4 *)(merge_out + (warp * BLOCK_M + r) * HEAD_DIM_V + owned * WIDE + c) = {
+            x[0], x[1], x[2], x[3]};
       }
     }
     if (lane == 0) {
