@@ -26,7 +26,10 @@ final class Ladder {
   private static final Set<DType> HALVES = Set.of(DType.FP16, DType.BF16);
   private static final Set<DType> ALL = Set.of(DType.values());
 
-  /** Rows of queries times query heads of a group up to which decoding is what splitkv is for. */
+  /**
+   * Rows of queries times query heads of a group up to which decoding is what splitkv is for: two of
+   * its blocks, of which the second reads the keys again, mostly from the cache.
+   */
   private static final long FEW_ROWS = 16;
 
   /** Keys from which on a few rows do not fill the device by themselves. */
