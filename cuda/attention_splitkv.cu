@@ -49,7 +49,8 @@
 //   rounded to the storage. m_x and l_x travel apart: their sum, the split's log-sum-exp, would lose
 //   the low bits of l_x where m_x is large.
 // Limits: HEAD_DIM and HEAD_DIM_V multiples of 16 bytes; tensors start at multiples of 16 bytes;
-//   B H_KV, B, H_Q and the blocks along the rows at most 65535; SEQLEN up to 2^29.
+//   B H_KV, B, H_Q and the blocks along the rows at most 65535; SEQLEN up to 2^29, and for
+//   attention_combine SEQLEN_Q ceil(HEAD_DIM_V / 32) below 2^31.
 // Source: Dao, Haziza, Massa, Sizov, "Flash-Decoding for long-context inference", 2023; Milakov and
 //   Gimelshein, "Online normalizer calculation for softmax", 2018, for merging partial sums.
 

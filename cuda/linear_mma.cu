@@ -22,9 +22,10 @@
 // Registers: WARP_M WARP_N / 32 accumulators, (WARP_M + WARP_N) / 4 of operands, and some 40 more.
 // Numerics: products of 16-bit elements are exact in fp32 and are added in fp32 in an order that the
 //   tensor core chooses within 16; the bias is added last and the sum rounded once, to nearest even.
-// Limits: fp16 and bf16; compute capability 8.0; tensors start at multiples of 16 bytes. Rows of x
-//   and weight are copied 16 bytes at a time where IN_FEATURES and OUT_FEATURES are multiples of 8,
-//   else an element at a time through registers, which is several times slower.
+// Limits: fp16 and bf16; compute capability 8.0; tensors start at multiples of 16 bytes; the blocks along
+//   ROWS at most 65535. Rows of x and weight are copied 16 bytes at a time where IN_FEATURES and
+//   OUT_FEATURES are multiples of 8, else an element at a time through registers, which is several
+//   times slower.
 // Source: Kerr et al., "CUTLASS: Fast Linear Algebra in CUDA C++", 2017: tiles of a block, a warp and
 //   an instruction.
 
@@ -68,6 +69,8 @@
 #define STAGE (X_TILE + WEIGHT_TILE)
 
 static_assert(SHARED_BYTES == STAGES * STAGE, "SHARED_BYTES is not the sum of the tiles");
+static_assert((WARP_N & (WARP_N - 1)) == 0,
+              "a warp's columns have to start where chunk_at may add up to WARP_N / 8 chunks");
 
 // ---- tiles ---------------------------------------------------------------------------------------
 
