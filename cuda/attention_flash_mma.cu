@@ -94,6 +94,9 @@
 #if BLOCK_M != 16 * WARPS && BLOCK_M != 32 * WARPS
 #error "BLOCK_M must be 16 or 32 times WARPS: a warp owns one or two blocks of 16 query rows"
 #endif
+#if WARPS_PER_SM % WARPS != 0
+#error "WARPS_PER_SM must be a multiple of WARPS: blocks share a multiprocessor whole"
+#endif
 #if BLOCK_M / WARPS * (HEAD_DIM_V + BLOCK_N) > 6144
 #error "BLOCK_M / WARPS * (HEAD_DIM_V + BLOCK_N) must be at most 6144: acc and s are in registers"
 #endif
