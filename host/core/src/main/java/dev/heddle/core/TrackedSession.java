@@ -134,10 +134,12 @@ public abstract class TrackedSession<T extends GuardedTensor, P extends TrackedO
   @Override
   public final void close() {
     if (open) {
-      List.copyOf(prepared).forEach(Prepared::close);
-      List.copyOf(tensors).forEach(DeviceTensor::close);
       open = false;
-      release();
+      List<Runnable> steps = new ArrayList<>();
+      prepared.forEach(operation -> steps.add(operation::close));
+      tensors.forEach(tensor -> steps.add(tensor::close));
+      steps.add(this::release);
+      Closing.all(steps);
     }
   }
 

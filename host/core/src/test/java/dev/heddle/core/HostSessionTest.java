@@ -158,6 +158,47 @@ class HostSessionTest {
     assertThatThrownBy(chain::outputs).isInstanceOf(IllegalStateException.class);
   }
 
+  /** A kernel whose closing fails keeps no tensor open, nor the session, nor what failed first. */
+  @Test
+  void whatFailsToCloseKeepsNothingElseOpen() {
+    backend.closingFails = true;
+    Session session = backend.open(PlantedBackend.DEVICE);
+    PreparedChain twice = prepare(session);
+    prepare(session);
+    assertThat(session.liveResources()).isEqualTo(10);
+    assertThatThrownBy(twice::close)
+        .isInstanceOf(IllegalStateException.class)
+        .hasMessage("linear does not close");
+    assertThat(session.liveResources()).isEqualTo(5);
+    assertThatThrownBy(session::close).hasMessage("linear does not close");
+    assertThat(session.liveResources()).isZero();
+    assertThat(backend.events).endsWith("close linear", "release");
+    assertThatThrownBy(() -> session.allocate(Shape.of(3), DType.FP32))
+        .hasMessage("the session is closed");
+  }
+
+  @Test
+  void everyStepOfClosingIsTakenAndTheFirstFailureTold() {
+    List<String> taken = new ArrayList<>();
+    List<Runnable> steps =
+        List.of(
+            () -> fail(taken, "first"),
+            () -> fail(taken, "second"),
+            () -> taken.add("third"));
+    assertThatThrownBy(() -> Closing.all(steps))
+        .hasMessage("first")
+        .satisfies(e -> assertThat(e.getSuppressed()).extracting("message").containsOnly("second"));
+    assertThat(taken).containsExactly("first", "second", "third");
+    RuntimeException cause = new IllegalArgumentException("cause");
+    Closing.after(cause, steps);
+    assertThat(cause.getSuppressed()).extracting("message").containsExactly("first", "second");
+  }
+
+  private static void fail(List<String> taken, String step) {
+    taken.add(step);
+    throw new IllegalStateException(step);
+  }
+
   @Test
   void aClosedTensorCanNotBeRead() {
     try (Session session = backend.open(PlantedBackend.DEVICE)) {

@@ -38,19 +38,23 @@ final class CudaDriver implements AutoCloseable {
   /** What the driver says of a PTX text that it refuses, at most so much of it. */
   private static final int LOG_BYTES = 16384;
 
-  /** Codes after which nothing works any more in this context: a kernel trapped. */
+  /** Codes after which nothing works any more in this context: a kernel trapped, or worse. */
   private static final Set<Integer> FATAL =
       Set.of(
+          CUresult.CUDA_ERROR_DEINITIALIZED,
           CUresult.CUDA_ERROR_ECC_UNCORRECTABLE,
+          CUresult.CUDA_ERROR_NVLINK_UNCORRECTABLE,
           CUresult.CUDA_ERROR_ILLEGAL_ADDRESS,
           CUresult.CUDA_ERROR_LAUNCH_TIMEOUT,
+          CUresult.CUDA_ERROR_CONTEXT_IS_DESTROYED,
           CUresult.CUDA_ERROR_ASSERT,
           CUresult.CUDA_ERROR_HARDWARE_STACK_ERROR,
           CUresult.CUDA_ERROR_ILLEGAL_INSTRUCTION,
           CUresult.CUDA_ERROR_MISALIGNED_ADDRESS,
           CUresult.CUDA_ERROR_INVALID_ADDRESS_SPACE,
           CUresult.CUDA_ERROR_INVALID_PC,
-          CUresult.CUDA_ERROR_LAUNCH_FAILED);
+          CUresult.CUDA_ERROR_LAUNCH_FAILED,
+          CUresult.CUDA_ERROR_UNKNOWN);
 
   private final String device;
   private final LiveObjects live;
@@ -360,11 +364,16 @@ final class CudaDriver implements AutoCloseable {
       return;
     }
     String reason = name(code);
-    if (FATAL.contains(code)) {
+    if (isFatal(code)) {
       lost = true;
       reason += CudaLibrary.lastTrap().map(line -> ": " + line).orElse("");
     }
     throw new DeviceException(device, call, reason);
+  }
+
+  /** Whether a context that gave this code is of no use any more. */
+  static boolean isFatal(int code) {
+    return FATAL.contains(code);
   }
 
   /** A code's name and number. */

@@ -1,5 +1,6 @@
 package dev.heddle.cuda;
 
+import dev.heddle.core.Closing;
 import dev.heddle.core.DType;
 import dev.heddle.core.DeviceException;
 import dev.heddle.core.Operation;
@@ -69,7 +70,7 @@ final class CudaSession extends TrackedSession<CudaTensor, CudaSession.Launchabl
       undo.addFirst(() -> driver.release(begin));
       this.end = driver.createEvent();
     } catch (RuntimeException e) {
-      undo.forEach(Runnable::run);
+      Closing.after(e, undo);
       throw e;
     }
     this.staging = new Staging(driver, stream);
@@ -138,7 +139,7 @@ final class CudaSession extends TrackedSession<CudaTensor, CudaSession.Launchabl
     try {
       launchable.build(loaded, variant.source(), operands);
     } catch (RuntimeException e) {
-      launchable.release();
+      Closing.after(e, List.of(launchable::release));
       throw e;
     }
     return launchable;
@@ -199,13 +200,15 @@ final class CudaSession extends TrackedSession<CudaTensor, CudaSession.Launchabl
 
   @Override
   protected void release() {
-    staging.release();
-    modules.values().forEach(loaded -> driver.release(loaded.module));
+    List<Runnable> steps = new ArrayList<>();
+    steps.add(staging::release);
+    modules.values().forEach(loaded -> steps.add(() -> driver.release(loaded.module)));
     modules.clear();
-    driver.release(begin);
-    driver.release(end);
-    driver.release(stream);
-    driver.close();
+    steps.add(() -> driver.release(begin));
+    steps.add(() -> driver.release(end));
+    steps.add(() -> driver.release(stream));
+    steps.add(driver::close);
+    Closing.all(steps);
   }
 
   /** Kernels with their arguments, and the scratch tensors between them. */

@@ -1,10 +1,12 @@
 package dev.heddle.cuda;
 
+import dev.heddle.core.Closing;
 import dev.heddle.core.DType;
 import dev.heddle.core.GuardedTensor;
 import dev.heddle.core.HostTensor;
 import dev.heddle.core.TensorSpec;
 import dev.heddle.core.kernel.RecipeLimits;
+import java.util.List;
 import jcuda.driver.CUdeviceptr;
 
 /**
@@ -35,7 +37,7 @@ final class CudaTensor extends GuardedTensor {
         driver.fill(allocation, GUARD, guardBytes, session.stream());
         driver.fill(behind(), GUARD, guardBytes, session.stream());
       } catch (RuntimeException e) {
-        driver.release(allocation);
+        Closing.after(e, List.of(() -> driver.release(allocation)));
         throw e;
       }
     }

@@ -11,6 +11,7 @@ import dev.heddle.cuda.LiveObjects.Kind;
 import java.util.List;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
+import java.util.stream.IntStream;
 import jcuda.Pointer;
 import jcuda.driver.CUdeviceptr;
 import jcuda.driver.CUevent;
@@ -175,6 +176,15 @@ class CudaDriverTest {
     driver.close();
     driver = new CudaDriver(device, live);
     assertThat(scaled(2, 1)).containsExactly(expected(2));
+  }
+
+  /** By the driver's manual: which codes leave the context in a state where nothing works. */
+  @Test
+  void theCodesThatEndAContextAreKnown() {
+    assertThat(IntStream.of(4, 214, 220, 700, 702, 709, 710, 714, 715, 716, 717, 718, 719, 999))
+        .allMatch(CudaDriver::isFatal);
+    assertThat(IntStream.of(0, 1, 2, 200, 201, 209, 218, 222, 400, 500, 701, 720, 801))
+        .noneMatch(CudaDriver::isFatal);
   }
 
   @Test

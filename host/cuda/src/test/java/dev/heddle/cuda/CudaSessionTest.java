@@ -26,6 +26,7 @@ import dev.heddle.reference.Verifier;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import jcuda.driver.JCudaDriver;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -87,6 +88,25 @@ class CudaSessionTest {
     assertThat(wild.liveObjects().total()).as("%s", wild.liveObjects()).isZero();
     assertThat(trial.verdict(backend, Devices.emulator(backend), Plan.of("naive")))
         .isInstanceOf(Verdict.Pass.class);
+  }
+
+  // ---- a free that fails
+
+  /** Memory that the driver does not know: the context goes all the same, and all that it held. */
+  @Test
+  void aFreeThatFailsKeepsNothingElse() {
+    KernelTrial trial = KernelTrial.of(PROBLEM);
+    Session session = backend.open(Devices.emulator(backend));
+    assertThat(passes(session, trial, Plan.of("splitkv"))).isTrue();
+    prepare(session, trial, Plan.of("splitkv"));
+    CudaTensor tensor = (CudaTensor) session.allocate(Shape.of(8), DType.FP32);
+    assertThat(JCudaDriver.cuMemFree(tensor.memory())).isZero();
+    session.allocate(Shape.of(8), DType.FP32);
+    assertThatThrownBy(session::close)
+        .isInstanceOfSatisfying(
+            DeviceException.class, e -> assertThat(e.call()).isEqualTo("cuMemFree"));
+    assertThat(session.liveResources()).isZero();
+    assertThat(backend.liveObjects().total()).as("%s", backend.liveObjects()).isZero();
   }
 
   // ---- out of memory
