@@ -38,6 +38,8 @@ final class CudaDriver implements AutoCloseable {
   /** What the driver says of a PTX text that it refuses, at most so much of it. */
   private static final int LOG_BYTES = 16384;
 
+  private static final String RECORD = "cuEventRecord";
+
   /** Codes after which nothing works any more in this context: a kernel trapped, or worse. */
   private static final Set<Integer> FATAL =
       Set.of(
@@ -231,35 +233,16 @@ final class CudaDriver implements AutoCloseable {
   }
 
   /**
-   * Queues a kernel.
-   *
-   * @param grid blocks along x, y and z
-   * @param block threads along x, y and z
-   * @param dynamicShared dynamic shared memory of a block, bytes
-   * @param arguments for each parameter a pointer to its value; the values are copied now
+   * Queues kernels between two events. The time between the events is measured, so nothing but the
+   * driver's calls happens here.
    */
-  void launch(
-      CUfunction function,
-      List<Integer> grid,
-      List<Integer> block,
-      int dynamicShared,
-      CUstream stream,
-      List<Pointer> arguments) {
+  void launch(List<BoundKernel> kernels, CUevent begin, CUevent end, CUstream stream) {
     enter();
-    check(
-        "cuLaunchKernel",
-        JCudaDriver.cuLaunchKernel(
-            function,
-            grid.get(0),
-            grid.get(1),
-            grid.get(2),
-            block.get(0),
-            block.get(1),
-            block.get(2),
-            dynamicShared,
-            stream,
-            Pointer.to(arguments.toArray(Pointer[]::new)),
-            null));
+    check(RECORD, JCudaDriver.cuEventRecord(begin, stream));
+    for (BoundKernel kernel : kernels) {
+      check("cuLaunchKernel", kernel.launch(stream));
+    }
+    check(RECORD, JCudaDriver.cuEventRecord(end, stream));
   }
 
   void release(CUmodule module) {
@@ -307,7 +290,7 @@ final class CudaDriver implements AutoCloseable {
   /** Queues an event. */
   void record(CUevent event, CUstream stream) {
     enter();
-    check("cuEventRecord", JCudaDriver.cuEventRecord(event, stream));
+    check(RECORD, JCudaDriver.cuEventRecord(event, stream));
   }
 
   /** Time between two events that have happened, ns; the device's clock has steps of 500 ns. */

@@ -168,10 +168,10 @@ final class CudaSession extends TrackedSession<CudaTensor, CudaSession.Launchabl
   @Override
   protected Timing launch(List<Launchable> launchables) {
     try {
+      List<BoundKernel> kernels =
+          launchables.stream().flatMap(launchable -> launchable.kernels.stream()).toList();
       long start = System.nanoTime();
-      driver.record(begin, stream);
-      launchables.forEach(Launchable::enqueue);
-      driver.record(end, stream);
+      driver.launch(kernels, begin, end, stream);
       driver.synchronize(stream);
       long hostNs = System.nanoTime() - start;
       return new Timing(hostNs, deviceNs());
@@ -214,16 +214,7 @@ final class CudaSession extends TrackedSession<CudaTensor, CudaSession.Launchabl
   /** Kernels with their arguments, and the scratch tensors between them. */
   final class Launchable extends PreparedRecipe<CudaTensor> {
 
-    /**
-     * A kernel that is ready to be queued.
-     *
-     * @param launch its geometry
-     * @param function the driver's handle
-     * @param arguments a pointer to each argument's value
-     */
-    private record Ready(Launch launch, CUfunction function, List<Pointer> arguments) {}
-
-    private final List<Ready> kernels = new ArrayList<>();
+    private final List<BoundKernel> kernels = new ArrayList<>();
 
     private Launchable(Operation operation, Provenance provenance, Recipe recipe) {
       super(CudaSession.this, operation, provenance, recipe);
@@ -244,26 +235,14 @@ final class CudaSession extends TrackedSession<CudaTensor, CudaSession.Launchabl
         if (launch.dynamicBytes() > 0) {
           driver.allowDynamicShared(function, launch.dynamicBytes());
         }
-        kernels.add(new Ready(launch, function, arguments));
-      }
-    }
-
-    private void enqueue() {
-      for (Ready kernel : kernels) {
-        driver.launch(
-            kernel.function,
-            axes(kernel.launch.groups().stream().map(Math::toIntExact).toList()),
-            axes(kernel.launch.local()),
-            kernel.launch.dynamicBytes(),
-            stream,
-            kernel.arguments);
+        kernels.add(new BoundKernel(function, launch, arguments));
       }
     }
 
     /** Shared memory that the compiled kernels really take, bytes. */
     int sharedBytes() {
       return kernels.stream()
-          .mapToInt(kernel -> kernel.launch.dynamicBytes() + driver.staticShared(kernel.function))
+          .mapToInt(kernel -> kernel.dynamicShared() + driver.staticShared(kernel.function()))
           .max()
           .orElse(0);
     }
@@ -281,14 +260,5 @@ final class CudaSession extends TrackedSession<CudaTensor, CudaSession.Launchabl
           Pointer.to(given.tensor().map(CudaTensor::memory).orElseGet(CUdeviceptr::new));
       case Argument.Struct<CudaTensor> struct -> Pointer.to(struct.bytes());
     };
-  }
-
-  /** Sizes along x, y and z. */
-  private static List<Integer> axes(List<Integer> sizes) {
-    List<Integer> all = new ArrayList<>(sizes);
-    while (all.size() < 3) {
-      all.add(1);
-    }
-    return all;
   }
 }

@@ -6,9 +6,11 @@ import static org.assertj.core.api.Assertions.catchThrowableOfType;
 
 import dev.heddle.core.DeviceException;
 import dev.heddle.core.KernelBuildException;
+import dev.heddle.core.kernel.Recipe.Launch;
 import dev.heddle.cuda.CudaDriver.PinnedMemory;
 import dev.heddle.cuda.LiveObjects.Kind;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.stream.IntStream;
@@ -211,7 +213,8 @@ class CudaDriverTest {
       List<Pointer> arguments =
           List.of(
               Pointer.to(memory), Pointer.to(new float[] {factor}), Pointer.to(new int[] {stride}));
-      driver.launch(function, List.of(1, 1, 1), List.of(COUNT, 1, 1), 0, stream, arguments);
+      Launch launch = new Launch("scale", List.of(1L), List.of(COUNT), Map.of());
+      launch(List.of(new BoundKernel(function, launch, arguments)), stream);
       driver.copyFromDevice(host, memory, BYTES, stream);
       driver.synchronize(stream);
       float[] result = new float[COUNT];
@@ -222,6 +225,17 @@ class CudaDriverTest {
       driver.release(memory);
       driver.release(module);
       driver.release(stream);
+    }
+  }
+
+  private void launch(List<BoundKernel> kernels, CUstream stream) {
+    CUevent begin = driver.createEvent();
+    CUevent end = driver.createEvent();
+    try {
+      driver.launch(kernels, begin, end, stream);
+    } finally {
+      driver.release(begin);
+      driver.release(end);
     }
   }
 
