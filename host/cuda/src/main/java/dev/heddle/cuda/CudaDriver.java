@@ -354,6 +354,11 @@ final class CudaDriver implements AutoCloseable {
     throw new DeviceException(device, call, reason);
   }
 
+  /** Whether a call failed because there is too little memory. */
+  static boolean isOutOfMemory(DeviceException failure) {
+    return failure.code().equals(name(CUresult.CUDA_ERROR_OUT_OF_MEMORY));
+  }
+
   /** Whether a context that gave this code is of no use any more. */
   static boolean isFatal(int code) {
     return FATAL.contains(code);

@@ -2,6 +2,7 @@ package dev.heddle.cuda;
 
 import dev.heddle.core.Closing;
 import dev.heddle.core.DType;
+import dev.heddle.core.Device;
 import dev.heddle.core.DeviceException;
 import dev.heddle.core.Operation;
 import dev.heddle.core.Plan;
@@ -25,6 +26,7 @@ import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
 import java.util.OptionalLong;
+import java.util.function.Supplier;
 import java.util.stream.Collectors;
 import jcuda.Pointer;
 import jcuda.driver.CUdeviceptr;
@@ -41,8 +43,6 @@ import jcuda.driver.CUstream;
  * the next session has a fresh one.
  */
 final class CudaSession extends TrackedSession<CudaTensor, CudaSession.Launchable> {
-  private static final String OUT_OF_MEMORY = "CUDA_ERROR_OUT_OF_MEMORY";
-
   /** A module, and the PTX that it was loaded from. */
   private record Loaded(CUmodule module, Ptx ptx) {}
 
@@ -61,7 +61,7 @@ final class CudaSession extends TrackedSession<CudaTensor, CudaSession.Launchabl
     this.backend = backend;
     this.target = target;
     this.guardBytes = backend.guardBytes(target);
-    this.driver = new CudaDriver(target, backend.liveObjects());
+    this.driver = context(target, backend.liveObjects());
     List<Runnable> undo = new ArrayList<>(List.of(driver::close));
     try {
       this.stream = driver.createStream();
@@ -99,36 +99,84 @@ final class CudaSession extends TrackedSession<CudaTensor, CudaSession.Launchabl
    */
   @Override
   protected CudaTensor reserve(TensorSpec spec) {
+    return fitting(
+        () ->
+            "%s %s takes %d bytes"
+                .formatted(
+                    spec.name(),
+                    spec.shape(),
+                    RecipeLimits.allocation(spec.bytes(), guardBytes)),
+        () -> new CudaTensor(this, spec));
+  }
+
+  /**
+   * Makes calls that may ask for more memory than there is.
+   *
+   * @param what what is wanted, and how many bytes
+   * @throws UnsupportedProblemException when there is too little
+   */
+  <R> R fitting(Supplier<String> what, Supplier<R> calls) {
     try {
-      return new CudaTensor(this, spec);
+      return calls.get();
     } catch (DeviceException e) {
-      if (!e.code().startsWith(OUT_OF_MEMORY)) {
+      if (!CudaDriver.isOutOfMemory(e)) {
         throw e;
       }
-      throw new UnsupportedProblemException(
-          new Refusal(
-              "deviceMemory",
-              "%s %s takes %d bytes; %s has %d bytes free of %d (cuMemAlloc: %s)"
-                  .formatted(
-                      spec.name(),
-                      spec.shape(),
-                      RecipeLimits.allocation(spec.bytes(), guardBytes),
-                      device().name(),
-                      driver.freeMemory(),
-                      device().limits().memoryBytes(),
-                      e.code())));
+      throw refused(device(), what.get(), driver.freeMemory() + " bytes free of ", e);
     }
+  }
+
+  private static CudaDriver context(CudaDevice target, LiveObjects live) {
+    try {
+      return new CudaDriver(target, live);
+    } catch (DeviceException e) {
+      if (!CudaDriver.isOutOfMemory(e)) {
+        throw e;
+      }
+      throw refused(target.device(), "a context finds no room", "too few bytes free of ", e);
+    }
+  }
+
+  private static UnsupportedProblemException refused(
+      Device device, String what, String free, DeviceException failure) {
+    UnsupportedProblemException refused =
+        new UnsupportedProblemException(
+            new Refusal(
+                "deviceMemory",
+                "%s; %s has %s%d (%s: %s)"
+                    .formatted(
+                        what,
+                        device.name(),
+                        free,
+                        device.limits().memoryBytes(),
+                        failure.call(),
+                        failure.code())));
+    refused.initCause(failure);
+    return refused;
+  }
+
+  /** What an operation wants. */
+  private static String wanted(Operation operation, Recipe recipe) {
+    long bytes = operation.tensors().stream().mapToLong(TensorSpec::bytes).sum();
+    return "%s has tensors of %d bytes and scratch of %d"
+        .formatted(operation.name(), bytes, recipe.scratchBytes());
   }
 
   @Override
   protected Launchable bind(Operation operation, Plan plan, Map<String, CudaTensor> operands) {
-    return bind(operation, plan, backend.recipe(operation, plan), operands);
+    return fit(operation, plan, backend.recipe(operation, plan), operands);
   }
 
   /** Prepares a recipe of the caller's own, whose limits it answers for. */
   Launchable prepare(
       Operation operation, Plan plan, Recipe recipe, Map<String, CudaTensor> operands) {
-    return track(bind(operation, plan, recipe, operands));
+    return track(fit(operation, plan, recipe, operands));
+  }
+
+  private Launchable fit(
+      Operation operation, Plan plan, Recipe recipe, Map<String, CudaTensor> operands) {
+    return fitting(
+        () -> wanted(operation, recipe), () -> bind(operation, plan, recipe, operands));
   }
 
   private Launchable bind(
@@ -167,6 +215,15 @@ final class CudaSession extends TrackedSession<CudaTensor, CudaSession.Launchabl
 
   @Override
   protected Timing launch(List<Launchable> launchables) {
+    return fitting(
+        () ->
+            launchables.stream()
+                .map(launchable -> wanted(launchable.operation(), launchable.recipe()))
+                .collect(Collectors.joining(", ")),
+        () -> queue(launchables));
+  }
+
+  private Timing queue(List<Launchable> launchables) {
     try {
       List<BoundKernel> kernels =
           launchables.stream().flatMap(launchable -> launchable.kernels.stream()).toList();

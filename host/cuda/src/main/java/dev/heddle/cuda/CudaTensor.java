@@ -55,12 +55,22 @@ final class CudaTensor extends GuardedTensor {
 
   @Override
   protected void upload(HostTensor source) {
-    session.staging().upload(payload, source);
+    copied(() -> session.staging().upload(payload, source));
   }
 
   @Override
   protected void download(HostTensor target) {
-    session.staging().download(target, payload);
+    copied(() -> session.staging().download(target, payload));
+  }
+
+  /** The first copy of a session reserves page-locked memory. */
+  private void copied(Runnable copy) {
+    session.fitting(
+        () -> "a copy of %s, %d bytes, wants a buffer".formatted(shape(), payloadBytes()),
+        () -> {
+          copy.run();
+          return this;
+        });
   }
 
   @Override

@@ -27,6 +27,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import jcuda.driver.JCudaDriver;
+import org.assertj.core.api.ThrowableAssert.ThrowingCallable;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -129,6 +130,53 @@ class CudaSessionTest {
       assertThat(passes(session, trial, Plan.of("naive"))).isTrue();
       assertThat(session.liveResources()).isZero();
     }
+  }
+
+  /** Page-locked memory, too, is asked of the driver: a session's first copy may find none. */
+  @Test
+  void theFirstCopyMayFindNoMemory() {
+    try (Session session = backend.open(Devices.emulator(backend));
+        DeviceTensor tensor = session.allocate(Shape.of(3, 5), DType.FP32)) {
+      HostTensor there = HostTensor.gaussian(tensor.shape(), DType.FP32, 7);
+      Emulator.set(FAIL_ALLOCATION, "1");
+      assertRefused(() -> tensor.write(there), "[3, 5]", "60 bytes", "cuMemAllocHost");
+      Emulator.set(FAIL_ALLOCATION, "2");
+      assertRefused(tensor::read, "[3, 5]", "60 bytes", "cuMemAllocHost");
+      tensor.write(there);
+      assertThat(tensor.read().toDoubles()).isEqualTo(there.toDoubles());
+    }
+  }
+
+  /** Contexts, modules and launches take memory too, in ways that the emulator never runs out of. */
+  @Test
+  void whateverCallIsOutOfMemoryIsARefusal() {
+    try (CudaSession session = (CudaSession) backend.open(Devices.emulator(backend))) {
+      DeviceException full =
+          new DeviceException("a GPU", "cuLaunchKernel", "CUDA_ERROR_OUT_OF_MEMORY (2)");
+      assertRefused(() -> throwing(session, full), "attention of 7 bytes", "cuLaunchKernel");
+      DeviceException other = new DeviceException("a GPU", "cuLaunchKernel", "CUDA_ERROR (209)");
+      assertThatThrownBy(() -> throwing(session, other)).isSameAs(other);
+    }
+  }
+
+  private static void throwing(CudaSession session, DeviceException failure) {
+    session.fitting(
+        () -> "attention of 7 bytes",
+        () -> {
+          throw failure;
+        });
+  }
+
+  private static void assertRefused(ThrowingCallable call, String... parts) {
+    assertThatThrownBy(call)
+        .isInstanceOfSatisfying(
+            UnsupportedProblemException.class,
+            e -> {
+              assertThat(e.refusal().limit()).isEqualTo("deviceMemory");
+              assertThat(e.refusal().reason())
+                  .contains(parts)
+                  .contains("bytes free of", "CUDA_ERROR_OUT_OF_MEMORY (2)");
+            });
   }
 
   /** Whichever allocation of a problem fails, what was there before it is freed. */
