@@ -212,6 +212,30 @@ class HostSessionTest {
     }
   }
 
+  /** Its memory may be another tensor's by then. */
+  @Test
+  void nothingRunsOnATensorThatIsClosed() {
+    List<String> ran = new ArrayList<>();
+    backend.body = tensors -> ran.add("run");
+    for (TensorSpec closed : LINEAR.tensors()) {
+      try (Session session = backend.open(PlantedBackend.DEVICE)) {
+        Map<String, DeviceTensor> tensors = new HashMap<>();
+        for (TensorSpec spec : LINEAR.tensors()) {
+          tensors.put(spec.name(), session.allocate(spec.shape(), spec.dtype()));
+        }
+        Prepared prepared = session.prepare(LINEAR, Plan.of("low"), tensors);
+        session.run(List.of(prepared));
+        tensors.get(closed.name()).close();
+        assertThatThrownBy(() -> session.run(List.of(prepared)))
+            .isInstanceOf(IllegalStateException.class)
+            .hasMessage(
+                "linear can't run: its tensor '%s' %s is closed", closed.name(), closed.shape());
+        prepared.close();
+      }
+    }
+    assertThat(ran).as("once before each closing").hasSize(LINEAR.tensors().size());
+  }
+
   /** 16-bit tensors hold what their type can store, bit for bit, and are never taken for others. */
   @ParameterizedTest
   @EnumSource(names = {"FP16", "BF16"})

@@ -170,7 +170,7 @@ final class CudaSession extends TrackedSession<CudaTensor, CudaSession.Launchabl
   /** Prepares a recipe of the caller's own, whose limits it answers for. */
   Launchable prepare(
       Operation operation, Plan plan, Recipe recipe, Map<String, CudaTensor> operands) {
-    return track(fit(operation, plan, recipe, operands));
+    return track(fit(operation, plan, recipe, operands), operands);
   }
 
   private Launchable fit(

@@ -105,7 +105,7 @@ final class OpenClSession extends TrackedSession<DeviceBuffer, OpenClSession.Lau
   /** Prepares a recipe of the caller's own, whose limits it answers for. */
   Launchable prepare(
       Operation operation, Plan plan, Recipe recipe, Map<String, DeviceBuffer> operands) {
-    return track(bind(operation, plan, recipe, operands));
+    return track(bind(operation, plan, recipe, operands), operands);
   }
 
   private Launchable bind(
