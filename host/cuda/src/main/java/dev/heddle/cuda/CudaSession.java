@@ -19,10 +19,8 @@ import dev.heddle.core.kernel.Recipe.Launch;
 import dev.heddle.core.kernel.RecipeLimits;
 import dev.heddle.core.kernel.Signature;
 import dev.heddle.core.kernel.Signature.Argument;
-import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.HashMap;
-import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
 import java.util.OptionalLong;
@@ -203,14 +201,13 @@ final class CudaSession extends TrackedSession<CudaTensor, CudaSession.Launchabl
     return loaded;
   }
 
-  /** The device is given PTX: that is hashed, and where it comes from named beside the file. */
+  /** The source is hashed, as everywhere; where its PTX comes from is named beside the file. */
   private Provenance provenance(Plan plan, KernelVariant variant, Loaded loaded) {
-    byte[] ptx = loaded.ptx.text().getBytes(StandardCharsets.UTF_8);
     return new Provenance(
         device(),
         plan,
         List.of(backend.files().path(variant.file()), "PTX: " + loaded.ptx.origin()),
-        HexFormat.of().formatHex(Provenance.sha256().digest(ptx)));
+        variant.source().hash());
   }
 
   @Override

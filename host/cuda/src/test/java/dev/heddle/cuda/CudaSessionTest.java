@@ -269,6 +269,9 @@ class CudaSessionTest {
           .satisfiesExactly(
               file -> assertThat(file).isEqualTo("cuda/attention_naive.cu"),
               ptx -> assertThat(ptx).startsWith("PTX: "));
+      assertThat(chain.provenance().getFirst().sourceHash())
+          .as("the hash of the source, not of its PTX")
+          .isEqualTo(backend.files().source("attention_naive.cu").hash());
     }
   }
 
