@@ -101,9 +101,7 @@ final class CudaSession extends TrackedSession<CudaTensor, CudaSession.Launchabl
         () ->
             "%s %s takes %d bytes"
                 .formatted(
-                    spec.name(),
-                    spec.shape(),
-                    RecipeLimits.allocation(spec.bytes(), guardBytes)),
+                    spec.name(), spec.shape(), RecipeLimits.allocation(spec.bytes(), guardBytes)),
         () -> new CudaTensor(this, spec));
   }
 
@@ -173,8 +171,7 @@ final class CudaSession extends TrackedSession<CudaTensor, CudaSession.Launchabl
 
   private Launchable fit(
       Operation operation, Plan plan, Recipe recipe, Map<String, CudaTensor> operands) {
-    return fitting(
-        () -> wanted(operation, recipe), () -> bind(operation, plan, recipe, operands));
+    return fitting(() -> wanted(operation, recipe), () -> bind(operation, plan, recipe, operands));
   }
 
   private Launchable bind(
@@ -279,6 +276,7 @@ final class CudaSession extends TrackedSession<CudaTensor, CudaSession.Launchabl
       Map<String, DType> elements = Map.of("float", DType.FP32, "storage_t", operation().dtype());
       for (Launch launch : recipe().launches()) {
         Signature signature = Entry.signature(source, launch.kernel(), loaded.ptx.text());
+        Entry.requireBlock(launch.kernel(), launch.local(), loaded.ptx.text());
         List<Pointer> arguments =
             signature
                 .bind(source, elements, launch.bound(tensors), recipe().optional(), recipe().args())
