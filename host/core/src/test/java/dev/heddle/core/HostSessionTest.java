@@ -181,10 +181,7 @@ class HostSessionTest {
   void everyStepOfClosingIsTakenAndTheFirstFailureTold() {
     List<String> taken = new ArrayList<>();
     List<Runnable> steps =
-        List.of(
-            () -> fail(taken, "first"),
-            () -> fail(taken, "second"),
-            () -> taken.add("third"));
+        List.of(() -> fail(taken, "first"), () -> fail(taken, "second"), () -> taken.add("third"));
     assertThatThrownBy(() -> Closing.all(steps))
         .hasMessage("first")
         .satisfies(e -> assertThat(e.getSuppressed()).extracting("message").containsOnly("second"));

@@ -47,8 +47,17 @@ final class BoundKernel {
    */
   int launch(CUstream stream) {
     return JCudaDriver.cuLaunchKernel(
-        function, grid[0], grid[1], grid[2], block[0], block[1], block[2], dynamicShared, stream,
-        parameters, null);
+        function,
+        grid[0],
+        grid[1],
+        grid[2],
+        block[0],
+        block[1],
+        block[2],
+        dynamicShared,
+        stream,
+        parameters,
+        null);
   }
 
   /** Sizes along x, y and z. */

@@ -147,7 +147,9 @@ class CudaSessionTest {
     }
   }
 
-  /** Contexts, modules and launches take memory too, in ways that the emulator never runs out of. */
+  /**
+   * Contexts, modules and launches take memory too, in ways that the emulator never runs out of.
+   */
   @Test
   void whateverCallIsOutOfMemoryIsARefusal() {
     try (CudaSession session = (CudaSession) backend.open(Devices.emulator(backend))) {
