@@ -21,6 +21,7 @@ DeviceAddress allocate(Driver &driver, Context &context, std::uint64_t bytes) {
 
 void *pin(Driver &driver, Context &context, std::uint64_t bytes, unsigned flags) {
   require(bytes > 0 && (flags & ~CU_MEMHOSTALLOC_FLAGS_MASK) == 0);
+  require(!driver.settings.countDown(Switch::FailAllocation), CUDA_ERROR_OUT_OF_MEMORY);
   void *address = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   require(address != MAP_FAILED, CUDA_ERROR_OUT_OF_MEMORY);
   driver.pinned.emplace(reinterpret_cast<std::uintptr_t>(address),

@@ -104,8 +104,8 @@ public abstract class GuardedTensor implements DeviceTensor {
   public final void close() {
     if (open) {
       open = false;
-      free();
       session.forget(this);
+      free();
     }
   }
 

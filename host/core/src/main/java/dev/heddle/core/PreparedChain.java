@@ -58,7 +58,7 @@ public final class PreparedChain implements AutoCloseable {
       }
       return prepared;
     } catch (RuntimeException | Error e) {
-      prepared.close();
+      Closing.after(e, List.of(prepared::close));
       throw e;
     }
   }
@@ -107,10 +107,12 @@ public final class PreparedChain implements AutoCloseable {
 
   @Override
   public void close() {
-    steps.forEach(Prepared::close);
+    List<Runnable> closing = new ArrayList<>();
+    steps.forEach(step -> closing.add(step::close));
+    tensors.values().forEach(tensor -> closing.add(tensor::close));
     steps.clear();
-    tensors.values().forEach(DeviceTensor::close);
     tensors.clear();
+    Closing.all(closing);
   }
 
   private DeviceTensor tensor(String name) {

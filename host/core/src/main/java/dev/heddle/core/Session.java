@@ -34,6 +34,8 @@ public interface Session extends AutoCloseable {
   /**
    * Runs prepared operations one after another on the device and waits for the last.
    *
+   * @throws IllegalStateException when a tensor that one of them works on is closed
+   * @throws UnsupportedProblemException where running takes memory that the device has no more
    * @throws DeviceException when the driver fails
    */
   Timing run(List<Prepared> operations);

@@ -2,6 +2,7 @@ package dev.heddle.core;
 
 import java.util.ArrayList;
 import java.util.HashMap;
+import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
@@ -23,7 +24,7 @@ public abstract class TrackedSession<T extends GuardedTensor, P extends TrackedO
   private final Class<T> tensorType;
   private final Class<P> preparedType;
   private final Set<T> tensors = new LinkedHashSet<>();
-  private final Set<P> prepared = new LinkedHashSet<>();
+  private final Map<P, Map<String, T>> prepared = new LinkedHashMap<>();
   private Transfers transfers = Transfers.NONE;
   private boolean open = true;
 
@@ -79,12 +80,16 @@ public abstract class TrackedSession<T extends GuardedTensor, P extends TrackedO
     for (TensorSpec spec : operation.tensors()) {
       operands.put(spec.name(), operand(operation, spec, given.get(spec.name())));
     }
-    return track(bind(operation, plan, operands));
+    return track(bind(operation, plan, operands), operands);
   }
 
-  /** Counts a prepared operation among those that the session handed out. */
-  protected final P track(P operation) {
-    prepared.add(operation);
+  /**
+   * Counts a prepared operation among those that the session handed out.
+   *
+   * @param operands the tensors that it works on, by the operation's name for them
+   */
+  protected final P track(P operation, Map<String, T> operands) {
+    prepared.put(operation, Map.copyOf(operands));
     return operation;
   }
 
@@ -113,9 +118,12 @@ public abstract class TrackedSession<T extends GuardedTensor, P extends TrackedO
     requireOpen();
     List<P> known = new ArrayList<>();
     for (Prepared operation : operations) {
-      if (!preparedType.isInstance(operation) || !prepared.contains(preparedType.cast(operation))) {
+      Map<String, T> operands =
+          preparedType.isInstance(operation) ? prepared.get(preparedType.cast(operation)) : null;
+      if (operands == null) {
         throw new IllegalArgumentException("that operation is closed or of another session");
       }
+      requireOpen(operation.operation(), operands);
       known.add(preparedType.cast(operation));
     }
     return launch(known);
@@ -134,16 +142,18 @@ public abstract class TrackedSession<T extends GuardedTensor, P extends TrackedO
   @Override
   public final void close() {
     if (open) {
-      List.copyOf(prepared).forEach(Prepared::close);
-      List.copyOf(tensors).forEach(DeviceTensor::close);
       open = false;
-      release();
+      List<Runnable> steps = new ArrayList<>();
+      prepared.keySet().forEach(operation -> steps.add(operation::close));
+      tensors.forEach(tensor -> steps.add(tensor::close));
+      steps.add(this::release);
+      Closing.all(steps);
     }
   }
 
   /** Forgets an operation that is being closed; false when that has happened before. */
   final boolean forget(TrackedOperation operation) {
-    return prepared.remove(operation);
+    return prepared.remove(operation) != null;
   }
 
   /** Forgets a tensor that is being closed. */
@@ -157,6 +167,17 @@ public abstract class TrackedSession<T extends GuardedTensor, P extends TrackedO
 
   final void downloaded(long bytes, long ns) {
     transfers = transfers.downloaded(bytes, ns);
+  }
+
+  /** What is bound to a tensor would read and write its memory after that is another's. */
+  private void requireOpen(Operation operation, Map<String, T> operands) {
+    operands.forEach((name, tensor) -> {
+      if (!tensors.contains(tensor)) {
+        throw new IllegalStateException(
+            "%s can't run: its tensor '%s' %s is closed"
+                .formatted(operation.name(), name, tensor.shape()));
+      }
+    });
   }
 
   private void requireOpen() {

@@ -158,6 +158,44 @@ class HostSessionTest {
     assertThatThrownBy(chain::outputs).isInstanceOf(IllegalStateException.class);
   }
 
+  /** A kernel whose closing fails keeps no tensor open, nor the session, nor what failed first. */
+  @Test
+  void whatFailsToCloseKeepsNothingElseOpen() {
+    backend.closingFails = true;
+    Session session = backend.open(PlantedBackend.DEVICE);
+    PreparedChain twice = prepare(session);
+    prepare(session);
+    assertThat(session.liveResources()).isEqualTo(10);
+    assertThatThrownBy(twice::close)
+        .isInstanceOf(IllegalStateException.class)
+        .hasMessage("linear does not close");
+    assertThat(session.liveResources()).isEqualTo(5);
+    assertThatThrownBy(session::close).hasMessage("linear does not close");
+    assertThat(session.liveResources()).isZero();
+    assertThat(backend.events).endsWith("close linear", "release");
+    assertThatThrownBy(() -> session.allocate(Shape.of(3), DType.FP32))
+        .hasMessage("the session is closed");
+  }
+
+  @Test
+  void everyStepOfClosingIsTakenAndTheFirstFailureTold() {
+    List<String> taken = new ArrayList<>();
+    List<Runnable> steps =
+        List.of(() -> fail(taken, "first"), () -> fail(taken, "second"), () -> taken.add("third"));
+    assertThatThrownBy(() -> Closing.all(steps))
+        .hasMessage("first")
+        .satisfies(e -> assertThat(e.getSuppressed()).extracting("message").containsOnly("second"));
+    assertThat(taken).containsExactly("first", "second", "third");
+    RuntimeException cause = new IllegalArgumentException("cause");
+    Closing.after(cause, steps);
+    assertThat(cause.getSuppressed()).extracting("message").containsExactly("first", "second");
+  }
+
+  private static void fail(List<String> taken, String step) {
+    taken.add(step);
+    throw new IllegalStateException(step);
+  }
+
   @Test
   void aClosedTensorCanNotBeRead() {
     try (Session session = backend.open(PlantedBackend.DEVICE)) {
@@ -169,6 +207,30 @@ class HostSessionTest {
       assertThatThrownBy(tensor::poison).isInstanceOf(IllegalStateException.class);
       assertThatThrownBy(tensor::guardsIntact).isInstanceOf(IllegalStateException.class);
     }
+  }
+
+  /** Its memory may be another tensor's by then. */
+  @Test
+  void nothingRunsOnATensorThatIsClosed() {
+    List<String> ran = new ArrayList<>();
+    backend.body = tensors -> ran.add("run");
+    for (TensorSpec closed : LINEAR.tensors()) {
+      try (Session session = backend.open(PlantedBackend.DEVICE)) {
+        Map<String, DeviceTensor> tensors = new HashMap<>();
+        for (TensorSpec spec : LINEAR.tensors()) {
+          tensors.put(spec.name(), session.allocate(spec.shape(), spec.dtype()));
+        }
+        Prepared prepared = session.prepare(LINEAR, Plan.of("low"), tensors);
+        session.run(List.of(prepared));
+        tensors.get(closed.name()).close();
+        assertThatThrownBy(() -> session.run(List.of(prepared)))
+            .isInstanceOf(IllegalStateException.class)
+            .hasMessage(
+                "linear can't run: its tensor '%s' %s is closed", closed.name(), closed.shape());
+        prepared.close();
+      }
+    }
+    assertThat(ran).as("once before each closing").hasSize(LINEAR.tensors().size());
   }
 
   /** 16-bit tensors hold what their type can store, bit for bit, and are never taken for others. */

@@ -32,6 +32,9 @@ final class PlantedBackend implements Backend {
   final Set<DType> dtypes = EnumSet.of(DType.FP32);
   Body body = tensors -> {};
 
+  /** Closing a kernel throws, and the session's own release is among the events. */
+  boolean closingFails;
+
   @Override
   public String id() {
     return "planted";
@@ -81,8 +84,18 @@ final class PlantedBackend implements Backend {
           @Override
           public void close() {
             events.add("close " + operation.name());
+            if (closingFails) {
+              throw new IllegalStateException(operation.name() + " does not close");
+            }
           }
         };
+      }
+
+      @Override
+      protected void release() {
+        if (closingFails) {
+          events.add("release");
+        }
       }
 
       @Override

@@ -38,19 +38,25 @@ final class CudaDriver implements AutoCloseable {
   /** What the driver says of a PTX text that it refuses, at most so much of it. */
   private static final int LOG_BYTES = 16384;
 
-  /** Codes after which nothing works any more in this context: a kernel trapped. */
+  private static final String RECORD = "cuEventRecord";
+
+  /** Codes after which nothing works any more in this context: a kernel trapped, or worse. */
   private static final Set<Integer> FATAL =
       Set.of(
+          CUresult.CUDA_ERROR_DEINITIALIZED,
           CUresult.CUDA_ERROR_ECC_UNCORRECTABLE,
+          CUresult.CUDA_ERROR_NVLINK_UNCORRECTABLE,
           CUresult.CUDA_ERROR_ILLEGAL_ADDRESS,
           CUresult.CUDA_ERROR_LAUNCH_TIMEOUT,
+          CUresult.CUDA_ERROR_CONTEXT_IS_DESTROYED,
           CUresult.CUDA_ERROR_ASSERT,
           CUresult.CUDA_ERROR_HARDWARE_STACK_ERROR,
           CUresult.CUDA_ERROR_ILLEGAL_INSTRUCTION,
           CUresult.CUDA_ERROR_MISALIGNED_ADDRESS,
           CUresult.CUDA_ERROR_INVALID_ADDRESS_SPACE,
           CUresult.CUDA_ERROR_INVALID_PC,
-          CUresult.CUDA_ERROR_LAUNCH_FAILED);
+          CUresult.CUDA_ERROR_LAUNCH_FAILED,
+          CUresult.CUDA_ERROR_UNKNOWN);
 
   private final String device;
   private final LiveObjects live;
@@ -227,35 +233,16 @@ final class CudaDriver implements AutoCloseable {
   }
 
   /**
-   * Queues a kernel.
-   *
-   * @param grid blocks along x, y and z
-   * @param block threads along x, y and z
-   * @param dynamicShared dynamic shared memory of a block, bytes
-   * @param arguments for each parameter a pointer to its value; the values are copied now
+   * Queues kernels between two events. The time between the events is measured, so nothing but the
+   * driver's calls happens here.
    */
-  void launch(
-      CUfunction function,
-      List<Integer> grid,
-      List<Integer> block,
-      int dynamicShared,
-      CUstream stream,
-      List<Pointer> arguments) {
+  void launch(List<BoundKernel> kernels, CUevent begin, CUevent end, CUstream stream) {
     enter();
-    check(
-        "cuLaunchKernel",
-        JCudaDriver.cuLaunchKernel(
-            function,
-            grid.get(0),
-            grid.get(1),
-            grid.get(2),
-            block.get(0),
-            block.get(1),
-            block.get(2),
-            dynamicShared,
-            stream,
-            Pointer.to(arguments.toArray(Pointer[]::new)),
-            null));
+    check(RECORD, JCudaDriver.cuEventRecord(begin, stream));
+    for (BoundKernel kernel : kernels) {
+      check("cuLaunchKernel", kernel.launch(stream));
+    }
+    check(RECORD, JCudaDriver.cuEventRecord(end, stream));
   }
 
   void release(CUmodule module) {
@@ -303,7 +290,7 @@ final class CudaDriver implements AutoCloseable {
   /** Queues an event. */
   void record(CUevent event, CUstream stream) {
     enter();
-    check("cuEventRecord", JCudaDriver.cuEventRecord(event, stream));
+    check(RECORD, JCudaDriver.cuEventRecord(event, stream));
   }
 
   /** Time between two events that have happened, ns; the device's clock has steps of 500 ns. */
@@ -360,11 +347,21 @@ final class CudaDriver implements AutoCloseable {
       return;
     }
     String reason = name(code);
-    if (FATAL.contains(code)) {
+    if (isFatal(code)) {
       lost = true;
       reason += CudaLibrary.lastTrap().map(line -> ": " + line).orElse("");
     }
     throw new DeviceException(device, call, reason);
+  }
+
+  /** Whether a call failed because there is too little memory. */
+  static boolean isOutOfMemory(DeviceException failure) {
+    return failure.code().equals(name(CUresult.CUDA_ERROR_OUT_OF_MEMORY));
+  }
+
+  /** Whether a context that gave this code is of no use any more. */
+  static boolean isFatal(int code) {
+    return FATAL.contains(code);
   }
 
   /** A code's name and number. */

@@ -1,6 +1,8 @@
 package dev.heddle.cuda;
 
+import dev.heddle.core.Closing;
 import dev.heddle.core.DType;
+import dev.heddle.core.Device;
 import dev.heddle.core.DeviceException;
 import dev.heddle.core.Operation;
 import dev.heddle.core.Plan;
@@ -17,13 +19,12 @@ import dev.heddle.core.kernel.Recipe.Launch;
 import dev.heddle.core.kernel.RecipeLimits;
 import dev.heddle.core.kernel.Signature;
 import dev.heddle.core.kernel.Signature.Argument;
-import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.HashMap;
-import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
 import java.util.OptionalLong;
+import java.util.function.Supplier;
 import java.util.stream.Collectors;
 import jcuda.Pointer;
 import jcuda.driver.CUdeviceptr;
@@ -40,8 +41,6 @@ import jcuda.driver.CUstream;
  * the next session has a fresh one.
  */
 final class CudaSession extends TrackedSession<CudaTensor, CudaSession.Launchable> {
-  private static final String OUT_OF_MEMORY = "CUDA_ERROR_OUT_OF_MEMORY";
-
   /** A module, and the PTX that it was loaded from. */
   private record Loaded(CUmodule module, Ptx ptx) {}
 
@@ -60,7 +59,7 @@ final class CudaSession extends TrackedSession<CudaTensor, CudaSession.Launchabl
     this.backend = backend;
     this.target = target;
     this.guardBytes = backend.guardBytes(target);
-    this.driver = new CudaDriver(target, backend.liveObjects());
+    this.driver = context(target, backend.liveObjects());
     List<Runnable> undo = new ArrayList<>(List.of(driver::close));
     try {
       this.stream = driver.createStream();
@@ -69,7 +68,7 @@ final class CudaSession extends TrackedSession<CudaTensor, CudaSession.Launchabl
       undo.addFirst(() -> driver.release(begin));
       this.end = driver.createEvent();
     } catch (RuntimeException e) {
-      undo.forEach(Runnable::run);
+      Closing.after(e, undo);
       throw e;
     }
     this.staging = new Staging(driver, stream);
@@ -98,36 +97,81 @@ final class CudaSession extends TrackedSession<CudaTensor, CudaSession.Launchabl
    */
   @Override
   protected CudaTensor reserve(TensorSpec spec) {
+    return fitting(
+        () ->
+            "%s %s takes %d bytes"
+                .formatted(
+                    spec.name(), spec.shape(), RecipeLimits.allocation(spec.bytes(), guardBytes)),
+        () -> new CudaTensor(this, spec));
+  }
+
+  /**
+   * Makes calls that may ask for more memory than there is.
+   *
+   * @param what what is wanted, and how many bytes
+   * @throws UnsupportedProblemException when there is too little
+   */
+  <R> R fitting(Supplier<String> what, Supplier<R> calls) {
     try {
-      return new CudaTensor(this, spec);
+      return calls.get();
     } catch (DeviceException e) {
-      if (!e.code().startsWith(OUT_OF_MEMORY)) {
+      if (!CudaDriver.isOutOfMemory(e)) {
         throw e;
       }
-      throw new UnsupportedProblemException(
-          new Refusal(
-              "deviceMemory",
-              "%s %s takes %d bytes; %s has %d bytes free of %d (cuMemAlloc: %s)"
-                  .formatted(
-                      spec.name(),
-                      spec.shape(),
-                      RecipeLimits.allocation(spec.bytes(), guardBytes),
-                      device().name(),
-                      driver.freeMemory(),
-                      device().limits().memoryBytes(),
-                      e.code())));
+      throw refused(device(), what.get(), driver.freeMemory() + " bytes free of ", e);
     }
+  }
+
+  private static CudaDriver context(CudaDevice target, LiveObjects live) {
+    try {
+      return new CudaDriver(target, live);
+    } catch (DeviceException e) {
+      if (!CudaDriver.isOutOfMemory(e)) {
+        throw e;
+      }
+      throw refused(target.device(), "a context finds no room", "too few bytes free of ", e);
+    }
+  }
+
+  private static UnsupportedProblemException refused(
+      Device device, String what, String free, DeviceException failure) {
+    UnsupportedProblemException refused =
+        new UnsupportedProblemException(
+            new Refusal(
+                "deviceMemory",
+                "%s; %s has %s%d (%s: %s)"
+                    .formatted(
+                        what,
+                        device.name(),
+                        free,
+                        device.limits().memoryBytes(),
+                        failure.call(),
+                        failure.code())));
+    refused.initCause(failure);
+    return refused;
+  }
+
+  /** What an operation wants. */
+  private static String wanted(Operation operation, Recipe recipe) {
+    long bytes = operation.tensors().stream().mapToLong(TensorSpec::bytes).sum();
+    return "%s has tensors of %d bytes and scratch of %d"
+        .formatted(operation.name(), bytes, recipe.scratchBytes());
   }
 
   @Override
   protected Launchable bind(Operation operation, Plan plan, Map<String, CudaTensor> operands) {
-    return bind(operation, plan, backend.recipe(operation, plan), operands);
+    return fit(operation, plan, backend.recipe(operation, plan), operands);
   }
 
   /** Prepares a recipe of the caller's own, whose limits it answers for. */
   Launchable prepare(
       Operation operation, Plan plan, Recipe recipe, Map<String, CudaTensor> operands) {
-    return track(bind(operation, plan, recipe, operands));
+    return track(fit(operation, plan, recipe, operands), operands);
+  }
+
+  private Launchable fit(
+      Operation operation, Plan plan, Recipe recipe, Map<String, CudaTensor> operands) {
+    return fitting(() -> wanted(operation, recipe), () -> bind(operation, plan, recipe, operands));
   }
 
   private Launchable bind(
@@ -138,7 +182,7 @@ final class CudaSession extends TrackedSession<CudaTensor, CudaSession.Launchabl
     try {
       launchable.build(loaded, variant.source(), operands);
     } catch (RuntimeException e) {
-      launchable.release();
+      Closing.after(e, List.of(launchable::release));
       throw e;
     }
     return launchable;
@@ -154,23 +198,31 @@ final class CudaSession extends TrackedSession<CudaTensor, CudaSession.Launchabl
     return loaded;
   }
 
-  /** The device is given PTX: that is hashed, and where it comes from named beside the file. */
+  /** The source is hashed, as everywhere; where its PTX comes from is named beside the file. */
   private Provenance provenance(Plan plan, KernelVariant variant, Loaded loaded) {
-    byte[] ptx = loaded.ptx.text().getBytes(StandardCharsets.UTF_8);
     return new Provenance(
         device(),
         plan,
         List.of(backend.files().path(variant.file()), "PTX: " + loaded.ptx.origin()),
-        HexFormat.of().formatHex(Provenance.sha256().digest(ptx)));
+        variant.source().hash());
   }
 
   @Override
   protected Timing launch(List<Launchable> launchables) {
+    return fitting(
+        () ->
+            launchables.stream()
+                .map(launchable -> wanted(launchable.operation(), launchable.recipe()))
+                .collect(Collectors.joining(", ")),
+        () -> queue(launchables));
+  }
+
+  private Timing queue(List<Launchable> launchables) {
     try {
+      List<BoundKernel> kernels =
+          launchables.stream().flatMap(launchable -> launchable.kernels.stream()).toList();
       long start = System.nanoTime();
-      driver.record(begin, stream);
-      launchables.forEach(Launchable::enqueue);
-      driver.record(end, stream);
+      driver.launch(kernels, begin, end, stream);
       driver.synchronize(stream);
       long hostNs = System.nanoTime() - start;
       return new Timing(hostNs, deviceNs());
@@ -199,28 +251,21 @@ final class CudaSession extends TrackedSession<CudaTensor, CudaSession.Launchabl
 
   @Override
   protected void release() {
-    staging.release();
-    modules.values().forEach(loaded -> driver.release(loaded.module));
+    List<Runnable> steps = new ArrayList<>();
+    steps.add(staging::release);
+    modules.values().forEach(loaded -> steps.add(() -> driver.release(loaded.module)));
     modules.clear();
-    driver.release(begin);
-    driver.release(end);
-    driver.release(stream);
-    driver.close();
+    steps.add(() -> driver.release(begin));
+    steps.add(() -> driver.release(end));
+    steps.add(() -> driver.release(stream));
+    steps.add(driver::close);
+    Closing.all(steps);
   }
 
   /** Kernels with their arguments, and the scratch tensors between them. */
   final class Launchable extends PreparedRecipe<CudaTensor> {
 
-    /**
-     * A kernel that is ready to be queued.
-     *
-     * @param launch its geometry
-     * @param function the driver's handle
-     * @param arguments a pointer to each argument's value
-     */
-    private record Ready(Launch launch, CUfunction function, List<Pointer> arguments) {}
-
-    private final List<Ready> kernels = new ArrayList<>();
+    private final List<BoundKernel> kernels = new ArrayList<>();
 
     private Launchable(Operation operation, Provenance provenance, Recipe recipe) {
       super(CudaSession.this, operation, provenance, recipe);
@@ -231,6 +276,7 @@ final class CudaSession extends TrackedSession<CudaTensor, CudaSession.Launchabl
       Map<String, DType> elements = Map.of("float", DType.FP32, "storage_t", operation().dtype());
       for (Launch launch : recipe().launches()) {
         Signature signature = Entry.signature(source, launch.kernel(), loaded.ptx.text());
+        Entry.requireBlock(launch.kernel(), launch.local(), loaded.ptx.text());
         List<Pointer> arguments =
             signature
                 .bind(source, elements, launch.bound(tensors), recipe().optional(), recipe().args())
@@ -241,26 +287,14 @@ final class CudaSession extends TrackedSession<CudaTensor, CudaSession.Launchabl
         if (launch.dynamicBytes() > 0) {
           driver.allowDynamicShared(function, launch.dynamicBytes());
         }
-        kernels.add(new Ready(launch, function, arguments));
-      }
-    }
-
-    private void enqueue() {
-      for (Ready kernel : kernels) {
-        driver.launch(
-            kernel.function,
-            axes(kernel.launch.groups().stream().map(Math::toIntExact).toList()),
-            axes(kernel.launch.local()),
-            kernel.launch.dynamicBytes(),
-            stream,
-            kernel.arguments);
+        kernels.add(new BoundKernel(function, launch, arguments));
       }
     }
 
     /** Shared memory that the compiled kernels really take, bytes. */
     int sharedBytes() {
       return kernels.stream()
-          .mapToInt(kernel -> kernel.launch.dynamicBytes() + driver.staticShared(kernel.function))
+          .mapToInt(kernel -> kernel.dynamicShared() + driver.staticShared(kernel.function()))
           .max()
           .orElse(0);
     }
@@ -278,14 +312,5 @@ final class CudaSession extends TrackedSession<CudaTensor, CudaSession.Launchabl
           Pointer.to(given.tensor().map(CudaTensor::memory).orElseGet(CUdeviceptr::new));
       case Argument.Struct<CudaTensor> struct -> Pointer.to(struct.bytes());
     };
-  }
-
-  /** Sizes along x, y and z. */
-  private static List<Integer> axes(List<Integer> sizes) {
-    List<Integer> all = new ArrayList<>(sizes);
-    while (all.size() < 3) {
-      all.add(1);
-    }
-    return all;
   }
 }

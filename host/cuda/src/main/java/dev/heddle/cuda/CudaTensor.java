@@ -1,10 +1,12 @@
 package dev.heddle.cuda;
 
+import dev.heddle.core.Closing;
 import dev.heddle.core.DType;
 import dev.heddle.core.GuardedTensor;
 import dev.heddle.core.HostTensor;
 import dev.heddle.core.TensorSpec;
 import dev.heddle.core.kernel.RecipeLimits;
+import java.util.List;
 import jcuda.driver.CUdeviceptr;
 
 /**
@@ -35,7 +37,7 @@ final class CudaTensor extends GuardedTensor {
         driver.fill(allocation, GUARD, guardBytes, session.stream());
         driver.fill(behind(), GUARD, guardBytes, session.stream());
       } catch (RuntimeException e) {
-        driver.release(allocation);
+        Closing.after(e, List.of(() -> driver.release(allocation)));
         throw e;
       }
     }
@@ -53,12 +55,22 @@ final class CudaTensor extends GuardedTensor {
 
   @Override
   protected void upload(HostTensor source) {
-    session.staging().upload(payload, source);
+    copied(() -> session.staging().upload(payload, source));
   }
 
   @Override
   protected void download(HostTensor target) {
-    session.staging().download(target, payload);
+    copied(() -> session.staging().download(target, payload));
+  }
+
+  /** The first copy of a session reserves page-locked memory. */
+  private void copied(Runnable copy) {
+    session.fitting(
+        () -> "a copy of %s, %d bytes, wants a buffer".formatted(shape(), payloadBytes()),
+        () -> {
+          copy.run();
+          return this;
+        });
   }
 
   @Override

@@ -21,6 +21,8 @@ final class Entry {
   private static final Pattern PARAM =
       Pattern.compile("\\.param\\s+(?:\\.align\\s+\\d+\\s+)?\\.[a-z](\\d+)\\s([^,)]*)");
   private static final Pattern LENGTH = Pattern.compile("\\[(\\d+)\\]");
+  private static final Pattern BOUND =
+      Pattern.compile("\\.maxntid\\s+(\\d+)(?:\\s*,\\s*(\\d+))?(?:\\s*,\\s*(\\d+))?");
   private static final int POINTER_BYTES = 8;
 
   private Entry() {}
@@ -41,6 +43,34 @@ final class Entry {
               .formatted(kernel, sizes, source.file(), signature.parameters(), compiled));
     }
     return signature;
+  }
+
+  /**
+   * Checks a block against the number of threads that the kernel was compiled for, its {@code
+   * __launch_bounds__}. A kernel that asks for its block's size takes smaller blocks too; in any
+   * other a block of fewer threads would run, and leave out a part of the work.
+   *
+   * @param block threads along each axis
+   * @throws IllegalStateException when the numbers do not go together, or the PTX states none
+   */
+  static void requireBlock(String kernel, List<Integer> block, String ptx) {
+    Matcher entry = entry(kernel, ptx);
+    Matcher bound = BOUND.matcher(entry.group(2));
+    if (!bound.find()) {
+      throw new IllegalStateException(
+          "the PTX of " + kernel + " has no .maxntid: its source lacks __launch_bounds__");
+    }
+    long compiled = 1;
+    for (int axis = 1; axis <= bound.groupCount(); axis++) {
+      compiled *= bound.group(axis) == null ? 1 : Integer.parseInt(bound.group(axis));
+    }
+    long launched = block.stream().mapToLong(Integer::longValue).reduce(1, Math::multiplyExact);
+    boolean anySize = entry.group(3).contains("%ntid");
+    if (launched > compiled || (launched < compiled && !anySize)) {
+      throw new IllegalStateException(
+          "the host launches %s in blocks of %s, %d threads, but it is compiled for %s%d"
+              .formatted(kernel, block, launched, anySize ? "at most " : "", compiled));
+    }
   }
 
   private static List<Parameter> parameters(KernelSource source, String kernel) {
@@ -77,13 +107,22 @@ final class Entry {
                         .formatted(kernel, parameter)));
   }
 
-  private static List<Integer> compiledBytes(String kernel, String ptx) {
-    Matcher entry = Pattern.compile("\\.entry\\s+" + kernel + "\\s*\\(([^)]*)\\)").matcher(ptx);
+  /** A kernel: its parameters, the directives between them and its body, and its body. */
+  private static Matcher entry(String kernel, String ptx) {
+    Matcher entry =
+        Pattern.compile(
+                "\\.entry\\s+" + kernel + "\\s*\\(([^)]*)\\)([^{]*)(.*?)(?=\\.entry\\s|\\z)",
+                Pattern.DOTALL)
+            .matcher(ptx);
     if (!entry.find()) {
       throw new IllegalStateException("the PTX has no kernel " + kernel);
     }
+    return entry;
+  }
+
+  private static List<Integer> compiledBytes(String kernel, String ptx) {
     List<Integer> sizes = new ArrayList<>();
-    Matcher param = PARAM.matcher(entry.group(1) + ")");
+    Matcher param = PARAM.matcher(entry(kernel, ptx).group(1) + ")");
     while (param.find()) {
       Matcher length = LENGTH.matcher(param.group(2));
       int elements = length.find() ? Integer.parseInt(length.group(1)) : 1;

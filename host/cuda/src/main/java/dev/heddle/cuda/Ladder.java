@@ -37,6 +37,12 @@ final class Ladder {
 
   private static final int WARP = 32;
 
+  // What cuda/attention_splitkv.cu and cuda/heads_transpose.cu call by the same names.
+  private static final int COMBINE_COLUMNS = 32;
+  private static final int COMBINE_SPLITS = 32;
+  private static final int LANES = 16;
+  private static final int ROWS = 16;
+
   private Ladder() {}
 
   /**
@@ -175,10 +181,10 @@ final class Ladder {
         new Launch(
             "attention_combine",
             List.of(
-                shape.seqlenQ() * groups(shape.headDimV(), WARP),
+                shape.seqlenQ() * groups(shape.headDimV(), COMBINE_COLUMNS),
                 (long) shape.headsQ(),
                 (long) shape.batch()),
-            List.of(8, WARP, 1),
+            List.of(COMBINE_COLUMNS / 4, COMBINE_SPLITS, 1),
             same("partial_out", "partial_m", "partial_l", "out", "lse"));
     Shape rows = Shape.of(splits, shape.batch(), shape.headsQ(), shape.seqlenQ());
     Recipe first =
@@ -228,7 +234,9 @@ final class Ladder {
 
   // ---- heads
 
-  /** Whole runs of elements, 16 of them a block: not the geometry of the OpenCL sibling. */
+  /**
+   * Whole runs of elements, {@link #ROWS} of them a block: not the geometry of the OpenCL sibling.
+   */
   private static Recipe heads(
       String file, HeadsTranspose heads, SortedMap<String, Integer> tunables) {
     Recipe sibling = Siblings.heads(file, heads, tunables);
@@ -237,8 +245,8 @@ final class Ladder {
         List.of(
             new Launch(
                 launch.kernel(),
-                List.of(groups((long) heads.outer() * heads.inner(), 16), (long) heads.batch()),
-                List.of(16, 16),
+                List.of(groups((long) heads.outer() * heads.inner(), ROWS), (long) heads.batch()),
+                List.of(LANES, ROWS),
                 launch.tensors())));
   }
 

@@ -1,5 +1,6 @@
 package dev.heddle.cuda;
 
+import dev.heddle.core.Closing;
 import dev.heddle.core.DType;
 import dev.heddle.core.HostTensor;
 import dev.heddle.cuda.CudaDriver.PinnedMemory;
@@ -77,11 +78,13 @@ final class Staging {
 
   /** Frees the buffers. */
   void release() {
+    List<Runnable> steps = new ArrayList<>();
     for (Buffer buffer : buffers) {
-      driver.release(buffer.done);
-      driver.release(buffer.memory);
+      steps.add(() -> driver.release(buffer.done));
+      steps.add(() -> driver.release(buffer.memory));
     }
     buffers.clear();
+    Closing.all(steps);
   }
 
   private Buffer buffer(int turn) {
@@ -90,7 +93,7 @@ final class Staging {
       try {
         buffers.add(new Buffer(memory, driver.createEvent()));
       } catch (RuntimeException e) {
-        driver.release(memory);
+        Closing.after(e, List.of(() -> driver.release(memory)));
         throw e;
       }
     }

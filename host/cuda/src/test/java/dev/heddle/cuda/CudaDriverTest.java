@@ -7,13 +7,16 @@ import static org.assertj.core.api.Assertions.catchThrowableOfType;
 import dev.heddle.core.DeviceException;
 import dev.heddle.core.KernelBuildException;
 import dev.heddle.core.Probe;
+import dev.heddle.core.kernel.Recipe.Launch;
 import dev.heddle.cuda.CudaDriver.PinnedMemory;
 import dev.heddle.cuda.LiveObjects.Kind;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.stream.IntStream;
 import jcuda.Pointer;
 import jcuda.driver.CUdeviceptr;
 import jcuda.driver.CUevent;
@@ -200,6 +203,15 @@ class CudaDriverTest {
     assertThat(scaled(2, 1)).containsExactly(expected(2));
   }
 
+  /** By the driver's manual: which codes leave the context in a state where nothing works. */
+  @Test
+  void theCodesThatEndAContextAreKnown() {
+    assertThat(IntStream.of(4, 214, 220, 700, 702, 709, 710, 714, 715, 716, 717, 718, 719, 999))
+        .allMatch(CudaDriver::isFatal);
+    assertThat(IntStream.of(0, 1, 2, 200, 201, 209, 218, 222, 400, 500, 701, 720, 801))
+        .noneMatch(CudaDriver::isFatal);
+  }
+
   @Test
   void aClosedContextIsNotUsed() {
     driver.close();
@@ -224,7 +236,8 @@ class CudaDriverTest {
       List<Pointer> arguments =
           List.of(
               Pointer.to(memory), Pointer.to(new float[] {factor}), Pointer.to(new int[] {stride}));
-      driver.launch(function, List.of(1, 1, 1), List.of(COUNT, 1, 1), 0, stream, arguments);
+      Launch launch = new Launch("scale", List.of(1L), List.of(COUNT), Map.of());
+      launch(List.of(new BoundKernel(function, launch, arguments)), stream);
       driver.copyFromDevice(host, memory, BYTES, stream);
       driver.synchronize(stream);
       float[] result = new float[COUNT];
@@ -235,6 +248,17 @@ class CudaDriverTest {
       driver.release(memory);
       driver.release(module);
       driver.release(stream);
+    }
+  }
+
+  private void launch(List<BoundKernel> kernels, CUstream stream) {
+    CUevent begin = driver.createEvent();
+    CUevent end = driver.createEvent();
+    try {
+      driver.launch(kernels, begin, end, stream);
+    } finally {
+      driver.release(begin);
+      driver.release(end);
     }
   }
 

@@ -26,6 +26,8 @@ import dev.heddle.reference.Verifier;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import jcuda.driver.JCudaDriver;
+import org.assertj.core.api.ThrowableAssert.ThrowingCallable;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -89,6 +91,25 @@ class CudaSessionTest {
         .isInstanceOf(Verdict.Pass.class);
   }
 
+  // ---- a free that fails
+
+  /** Memory that the driver does not know: the context goes all the same, and all that it held. */
+  @Test
+  void aFreeThatFailsKeepsNothingElse() {
+    KernelTrial trial = KernelTrial.of(PROBLEM);
+    Session session = backend.open(Devices.emulator(backend));
+    assertThat(passes(session, trial, Plan.of("splitkv"))).isTrue();
+    prepare(session, trial, Plan.of("splitkv"));
+    CudaTensor tensor = (CudaTensor) session.allocate(Shape.of(8), DType.FP32);
+    assertThat(JCudaDriver.cuMemFree(tensor.memory())).isZero();
+    session.allocate(Shape.of(8), DType.FP32);
+    assertThatThrownBy(session::close)
+        .isInstanceOfSatisfying(
+            DeviceException.class, e -> assertThat(e.call()).isEqualTo("cuMemFree"));
+    assertThat(session.liveResources()).isZero();
+    assertThat(backend.liveObjects().total()).as("%s", backend.liveObjects()).isZero();
+  }
+
   // ---- out of memory
 
   @Test
@@ -109,6 +130,55 @@ class CudaSessionTest {
       assertThat(passes(session, trial, Plan.of("naive"))).isTrue();
       assertThat(session.liveResources()).isZero();
     }
+  }
+
+  /** Page-locked memory, too, is asked of the driver: a session's first copy may find none. */
+  @Test
+  void theFirstCopyMayFindNoMemory() {
+    try (Session session = backend.open(Devices.emulator(backend));
+        DeviceTensor tensor = session.allocate(Shape.of(3, 5), DType.FP32)) {
+      HostTensor there = HostTensor.gaussian(tensor.shape(), DType.FP32, 7);
+      Emulator.set(FAIL_ALLOCATION, "1");
+      assertRefused(() -> tensor.write(there), "[3, 5]", "60 bytes", "cuMemAllocHost");
+      Emulator.set(FAIL_ALLOCATION, "2");
+      assertRefused(tensor::read, "[3, 5]", "60 bytes", "cuMemAllocHost");
+      tensor.write(there);
+      assertThat(tensor.read().toDoubles()).isEqualTo(there.toDoubles());
+    }
+  }
+
+  /**
+   * Contexts, modules and launches take memory too, in ways that the emulator never runs out of.
+   */
+  @Test
+  void whateverCallIsOutOfMemoryIsARefusal() {
+    try (CudaSession session = (CudaSession) backend.open(Devices.emulator(backend))) {
+      DeviceException full =
+          new DeviceException("a GPU", "cuLaunchKernel", "CUDA_ERROR_OUT_OF_MEMORY (2)");
+      assertRefused(() -> throwing(session, full), "attention of 7 bytes", "cuLaunchKernel");
+      DeviceException other = new DeviceException("a GPU", "cuLaunchKernel", "CUDA_ERROR (209)");
+      assertThatThrownBy(() -> throwing(session, other)).isSameAs(other);
+    }
+  }
+
+  private static void throwing(CudaSession session, DeviceException failure) {
+    session.fitting(
+        () -> "attention of 7 bytes",
+        () -> {
+          throw failure;
+        });
+  }
+
+  private static void assertRefused(ThrowingCallable call, String... parts) {
+    assertThatThrownBy(call)
+        .isInstanceOfSatisfying(
+            UnsupportedProblemException.class,
+            e -> {
+              assertThat(e.refusal().limit()).isEqualTo("deviceMemory");
+              assertThat(e.refusal().reason())
+                  .contains(parts)
+                  .contains("bytes free of", "CUDA_ERROR_OUT_OF_MEMORY (2)");
+            });
   }
 
   /** Whichever allocation of a problem fails, what was there before it is freed. */
@@ -201,6 +271,9 @@ class CudaSessionTest {
           .satisfiesExactly(
               file -> assertThat(file).isEqualTo("cuda/attention_naive.cu"),
               ptx -> assertThat(ptx).startsWith("PTX: "));
+      assertThat(chain.provenance().getFirst().sourceHash())
+          .as("the hash of the source, not of its PTX")
+          .isEqualTo(backend.files().source("attention_naive.cu").hash());
     }
   }
 

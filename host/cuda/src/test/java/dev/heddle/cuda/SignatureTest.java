@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import dev.heddle.core.kernel.KernelSource;
 import dev.heddle.core.kernel.Signature;
 import dev.heddle.core.kernel.Signature.Parameter;
+import java.util.List;
 import org.junit.jupiter.api.Test;
 
 /** Names and types come from the .cu file, sizes from the PTX, and the two have to agree. */
@@ -56,6 +57,26 @@ class SignatureTest {
     assertMismatch(CU, PTX.replace("param_2[16]", "param_2[12]"), "[8, 8, 12]");
     assertMismatch(CU, PTX.replace(".u64 planted_param_1", ".u32 planted_param_1"), "[8, 4, 16]");
     assertMismatch(CU.replace("planted_args args", "other_args args"), PTX, "other_args args");
+  }
+
+  @Test
+  void aBlockOfAnotherSizeThanCompiledForIsAMismatch() {
+    Entry.requireBlock("planted", List.of(32), PTX);
+    Entry.requireBlock("planted", List.of(8, 4, 1), PTX);
+    Entry.requireBlock("planted", List.of(8, 8), PTX.replace("32, 1, 1", "64"));
+    for (List<Integer> other : List.of(List.of(16), List.of(8, 4, 2))) {
+      assertThatThrownBy(() -> Entry.requireBlock("planted", other, PTX))
+          .isInstanceOf(IllegalStateException.class)
+          .hasMessageContainingAll("planted", other.toString(), "compiled for 32");
+    }
+    String asking = PTX.replace("1\n{ ret; }", "1\n{ mov.u32 %r1, %ntid.x; ret; }");
+    Entry.requireBlock("planted", List.of(16), asking);
+    assertThatThrownBy(() -> Entry.requireBlock("planted", List.of(8, 4, 2), asking))
+        .isInstanceOf(IllegalStateException.class)
+        .hasMessageContainingAll("planted", "[8, 4, 2], 64 threads", "at most 32");
+    assertThatThrownBy(() -> Entry.requireBlock("second", List.of(32), PTX))
+        .isInstanceOf(IllegalStateException.class)
+        .hasMessage("the PTX of second has no .maxntid: its source lacks __launch_bounds__");
   }
 
   @Test

@@ -194,13 +194,20 @@ public record Comparison(
     return own == null ? OptionalDouble.empty() : OptionalDouble.of(own);
   }
 
-  /** Share of {@link #peakFlops} that a trial reached; empty when it was not timed. */
+  /**
+   * Share of {@link #peakFlops} that a trial reached; empty when it was not timed. By the device's
+   * clock where it has one, as the peak itself is measured: on the host's, a short kernel's share
+   * would be mostly that of launching it.
+   */
   public OptionalDouble peakShare(Trial trial) {
-    OptionalDouble rate = flopsPerSecond(trial);
     OptionalDouble peak = peakFlops(trial);
-    return rate.isPresent() && peak.isPresent()
-        ? OptionalDouble.of(rate.getAsDouble() / peak.getAsDouble())
-        : OptionalDouble.empty();
+    Optional<Measurement> measured = trial.measurement();
+    double flops = workload.chain().flops();
+    if (peak.isEmpty() || measured.isEmpty() || flops == 0) {
+      return OptionalDouble.empty();
+    }
+    long ns = measured.get().deviceMedianNs().orElse(measured.get().medianNs());
+    return OptionalDouble.of(flops / (ns * 1e-9) / peak.getAsDouble());
   }
 
   private static List<String> rungs(Installation.Candidate candidate, Workload workload) {

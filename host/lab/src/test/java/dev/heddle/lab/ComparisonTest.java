@@ -2,6 +2,7 @@ package dev.heddle.lab;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
@@ -29,6 +30,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalDouble;
 import java.util.OptionalInt;
 import org.junit.jupiter.api.Test;
 
@@ -133,6 +135,48 @@ class ComparisonTest {
       assertThat(first.get("peakShare").isNull()).isEqualTo(dtype != DType.FP32);
       assertThat(first.get("gflops").isNull()).isFalse();
     }
+  }
+
+  /** The peak is measured by the device's clock where there is one, and so its share has to be. */
+  @Test
+  void thePeakAndItsShareAreOfOneClock() throws IOException {
+    Comparison run = compare(Installation.of(List.of(new ReferenceBackend())));
+    double flopsPerNs = WORKLOAD.chain().flops();
+    Measurement host = new Measurement(List.of(new Measurement.Round(List.of(1000L), List.of())));
+    Measurement both =
+        new Measurement(List.of(new Measurement.Round(List.of(1000L), List.of(200L))));
+    Comparison comparison =
+        new Comparison(
+            WORKLOAD,
+            run.policy(),
+            false,
+            OptionalDouble.of(flopsPerNs * 1e9 / 100),
+            Map.of(),
+            List.of(timed(run.trials().getFirst(), host), timed(run.trials().getFirst(), both)),
+            Optional.empty(),
+            Map.of());
+    JsonNode results = new ObjectMapper().readTree(ComparisonJson.write(comparison)).get("results");
+    List<Double> shares = List.of(0.1, 0.5);
+    for (int i = 0; i < 2; i++) {
+      Trial trial = comparison.trials().get(i);
+      assertThat(comparison.peakShare(trial).orElseThrow()).isCloseTo(shares.get(i), within(1e-9));
+      assertThat(results.get(i).get("peakShare").asDouble()).isCloseTo(shares.get(i), within(1e-9));
+      assertThat(results.get(i).get("gflops").asDouble())
+          .isCloseTo(flopsPerNs / 1000, within(1e-9));
+    }
+  }
+
+  private static Trial timed(Trial trial, Measurement measurement) {
+    return new Trial(
+        trial.device(),
+        trial.algorithm(),
+        trial.kernel(),
+        trial.verdict(),
+        Optional.of(measurement),
+        trial.outputs(),
+        trial.provenance(),
+        trial.transfers(),
+        trial.scratchBytes());
   }
 
   @Test

@@ -1,5 +1,6 @@
 package dev.heddle.opencl;
 
+import dev.heddle.core.Closing;
 import dev.heddle.core.DType;
 import dev.heddle.core.GuardedTensor;
 import dev.heddle.core.HostTensor;
@@ -7,6 +8,8 @@ import dev.heddle.core.TensorSpec;
 import dev.heddle.core.kernel.RecipeLimits;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.util.ArrayList;
+import java.util.List;
 import org.jocl.Pointer;
 import org.jocl.cl_mem;
 
@@ -108,11 +111,13 @@ final class DeviceBuffer extends GuardedTensor {
 
   @Override
   protected void free() {
+    List<Runnable> steps = new ArrayList<>();
     if (guardBytes > 0) {
-      driver.release(payload);
+      steps.add(() -> driver.release(payload));
     }
-    driver.release(allocation);
+    steps.add(() -> driver.release(allocation));
     session.freed(allocatedBytes());
+    Closing.all(steps);
   }
 
   private static Pointer pointer(HostTensor tensor) {

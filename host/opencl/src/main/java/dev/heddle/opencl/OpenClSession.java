@@ -1,5 +1,6 @@
 package dev.heddle.opencl;
 
+import dev.heddle.core.Closing;
 import dev.heddle.core.Operation;
 import dev.heddle.core.Plan;
 import dev.heddle.core.Provenance;
@@ -53,7 +54,7 @@ final class OpenClSession extends TrackedSession<DeviceBuffer, OpenClSession.Lau
     try {
       created = driver.createQueue(context, target.id());
     } catch (RuntimeException e) {
-      driver.release(context);
+      Closing.after(e, List.of(() -> driver.release(context)));
       throw e;
     }
     this.queue = created;
@@ -104,7 +105,7 @@ final class OpenClSession extends TrackedSession<DeviceBuffer, OpenClSession.Lau
   /** Prepares a recipe of the caller's own, whose limits it answers for. */
   Launchable prepare(
       Operation operation, Plan plan, Recipe recipe, Map<String, DeviceBuffer> operands) {
-    return track(bind(operation, plan, recipe, operands));
+    return track(bind(operation, plan, recipe, operands), operands);
   }
 
   private Launchable bind(
@@ -115,7 +116,7 @@ final class OpenClSession extends TrackedSession<DeviceBuffer, OpenClSession.Lau
     try {
       launchable.build(program, source, operands);
     } catch (RuntimeException e) {
-      launchable.release();
+      Closing.after(e, List.of(launchable::release));
       throw e;
     }
     return launchable;
@@ -164,10 +165,12 @@ final class OpenClSession extends TrackedSession<DeviceBuffer, OpenClSession.Lau
 
   @Override
   protected void release() {
-    programs.values().forEach(driver::release);
+    List<Runnable> steps = new ArrayList<>();
+    programs.values().forEach(program -> steps.add(() -> driver.release(program)));
     programs.clear();
-    driver.release(queue);
-    driver.release(context);
+    steps.add(() -> driver.release(queue));
+    steps.add(() -> driver.release(context));
+    Closing.all(steps);
   }
 
   /** Kernels with their arguments set, and the scratch tensors between them. */
@@ -205,9 +208,11 @@ final class OpenClSession extends TrackedSession<DeviceBuffer, OpenClSession.Lau
 
     @Override
     protected void release() {
-      kernels.forEach(driver::release);
+      List<Runnable> steps = new ArrayList<>();
+      kernels.forEach(kernel -> steps.add(() -> driver.release(kernel)));
       kernels.clear();
-      super.release();
+      steps.add(super::release);
+      Closing.all(steps);
     }
   }
 }

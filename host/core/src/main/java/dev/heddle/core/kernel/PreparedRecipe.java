@@ -1,5 +1,6 @@
 package dev.heddle.core.kernel;
 
+import dev.heddle.core.Closing;
 import dev.heddle.core.GuardedTensor;
 import dev.heddle.core.Operation;
 import dev.heddle.core.Provenance;
@@ -65,7 +66,9 @@ public abstract class PreparedRecipe<T extends GuardedTensor> extends TrackedOpe
   @Override
   protected void release() {
     scratch.forEach(tensor -> outputs.forEach(output -> output.unwatch(tensor)));
-    scratch.forEach(GuardedTensor::close);
+    List<Runnable> steps = new ArrayList<>();
+    scratch.forEach(tensor -> steps.add(tensor::close));
     scratch.clear();
+    Closing.all(steps);
   }
 }
