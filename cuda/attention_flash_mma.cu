@@ -49,8 +49,8 @@
 // Instructions per tile and warp that are no product: 1 ldmatrix for 2 WARP_M / 16 products; per score
 //   of a lane 1 max, 2 adds, 1 mul, 1 ex2 and half a conversion; acc is rescaled only where a maximum
 //   has grown by more than RESCALE_THRESHOLD.
-// Numerics: products of 16-bit elements are exact in fp32 and are added in fp32, in an order that the
-//   tensor core chooses within 16. Scores are scaled after m is subtracted: m itself has weight 1.
+// Numerics: products of 16-bit elements are exact within fp32's range and are added in fp32, in an order
+//   that the tensor core chooses within 16. Scores are scaled after m is subtracted: m itself has weight 1.
 //   p is rounded to the storage type for the second product, l adds it unrounded. out is rounded
 //   once, to nearest even; beyond the range of fp16 that is an infinity.
 // Limits: fp16 and bf16; compute capability 8.0; head dimensions that are multiples of 32 and fit the

@@ -76,7 +76,7 @@
 #if HEAD_DIM % 4 != 0 || HEAD_DIM_V % 4 != 0
 #error "HEAD_DIM and HEAD_DIM_V must be multiples of 4: rows are read 16 bytes at a time"
 #endif
-#if DTYPE != 0 && (HEAD_DIM % 8 != 0 || HEAD_DIM_V % 8 != 0)
+#if (HEAD_DIM % 8 != 0 || HEAD_DIM_V % 8 != 0) && DTYPE != 0
 #error "HEAD_DIM and HEAD_DIM_V must be multiples of 8: rows are read 16 bytes at a time"
 #endif
 

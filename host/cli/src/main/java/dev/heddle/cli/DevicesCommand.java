@@ -9,6 +9,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Objects;
 import java.util.OptionalDouble;
+import java.util.stream.Stream;
 import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine;
@@ -56,8 +57,11 @@ final class DevicesCommand implements Callable<Integer> {
     table.print(out);
     for (Map.Entry<Backend, Probe> entry : probes.entrySet()) {
       switch (entry.getValue()) {
-        case Probe.Available available ->
-            available.notes().forEach(note -> out.println(entry.getKey().id() + ": " + note));
+        case Probe.Available available -> {
+          Backend backend = entry.getKey();
+          Stream.concat(available.notes().stream(), backend.remarks().stream())
+              .forEach(note -> out.println(backend.id() + ": " + note));
+        }
         case Probe.Unavailable missing -> out.println(Text.missing(entry.getKey().id(), missing));
       }
     }

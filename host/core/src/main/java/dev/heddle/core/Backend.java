@@ -17,6 +17,14 @@ public interface Backend {
   Probe probe();
 
   /**
+   * Remarks on this backend that take time to find out, such as which compiler works. A list of
+   * devices shows them; nothing else waits for them.
+   */
+  default List<String> remarks() {
+    return List.of();
+  }
+
+  /**
    * The rungs of the ladder that this backend has for such an operation on such a device, slowest
    * first; the last one that is not refused is the default.
    */

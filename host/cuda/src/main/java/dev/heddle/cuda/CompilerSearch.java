@@ -2,6 +2,7 @@ package dev.heddle.cuda;
 
 import dev.heddle.core.KernelBuildException;
 import dev.heddle.core.kernel.KernelSource;
+import java.io.UncheckedIOException;
 import java.util.Optional;
 import java.util.TreeMap;
 
@@ -45,7 +46,8 @@ record CompilerSearch(Optional<KernelCompiler> compiler, String missing) {
 
   /**
    * Has a compiler compile something: nvcc needs a host compiler too and NVRTC a second library,
-   * and both are of no use without.
+   * and both are of no use without; nor is nvcc where no temporary file can be written. None of
+   * that may keep kernels whose PTX is shipped from being run.
    */
   static CompilerSearch tried(
       Optional<? extends KernelCompiler> candidate, String name, String where) {
@@ -58,8 +60,15 @@ record CompilerSearch(Optional<KernelCompiler> compiler, String missing) {
       return new CompilerSearch(Optional.of(compiler), "");
     } catch (KernelBuildException e) {
       String first = e.log().lines().findFirst().orElse("it says nothing");
-      return notFound("no " + name + " that works (" + compiler.location() + ": " + first + ")");
+      return broken(name, compiler, first);
+    } catch (UncheckedIOException | IllegalStateException e) {
+      String cause = e.getCause() == null ? "" : ": " + e.getCause();
+      return broken(name, compiler, e.getMessage() + cause);
     }
+  }
+
+  private static CompilerSearch broken(String name, KernelCompiler compiler, String why) {
+    return notFound("no " + name + " that works (" + compiler.location() + ": " + why + ")");
   }
 
   private static CompilerSearch notFound(String missing) {

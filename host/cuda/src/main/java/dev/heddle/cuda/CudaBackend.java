@@ -4,6 +4,7 @@ import dev.heddle.core.DType;
 import dev.heddle.core.Device;
 import dev.heddle.core.Operation;
 import dev.heddle.core.Plan;
+import dev.heddle.core.Probe;
 import dev.heddle.core.Refusal;
 import dev.heddle.core.Session;
 import dev.heddle.core.kernel.ArgumentStruct;
@@ -104,8 +105,17 @@ public final class CudaBackend extends KernelBackend<CudaDevice> {
   @Override
   protected Found<CudaDevice> discover() {
     Discovery discovery =
-        planned.map(Discovery::of).orElseGet(() -> Discovery.run(id(), () -> library().ways()));
+        planned.map(Discovery::of).orElseGet(() -> Discovery.run(id()));
     return new Found<>(discovery.devices(), discovery.probe());
+  }
+
+  /** How kernels get to a device, where there is one: to know it, compilers are tried. */
+  @Override
+  public List<String> remarks() {
+    return switch (probe()) {
+      case Probe.Available available -> List.of(library().ways());
+      case Probe.Unavailable missing -> List.of();
+    };
   }
 
   @Override
@@ -141,6 +151,16 @@ public final class CudaBackend extends KernelBackend<CudaDevice> {
   protected Recipe recipe(
       String file, Operation operation, String algorithm, SortedMap<String, Integer> tunables) {
     return Ladder.recipe(file, operation, algorithm, tunables);
+  }
+
+  /** A file says what it needs; what the device has instead is added. */
+  @Override
+  protected Refusal inWordsOf(CudaDevice target, Refusal refusal) {
+    return refusal.limit().equals(CudaDevice.CAPABILITY)
+        ? new Refusal(
+            refusal.limit(),
+            refusal.reason() + "; " + target.device().name() + " has " + target.computeCapability())
+        : refusal;
   }
 
   @Override

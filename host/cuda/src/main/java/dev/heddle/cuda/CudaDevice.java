@@ -27,6 +27,9 @@ record CudaDevice(
     int sharedPerMultiprocessor,
     int registersPerMultiprocessor) {
 
+  /** Name of the limit that an old device sets. */
+  static final String CAPABILITY = "computeCapability";
+
   /** The compute capability as NVIDIA writes it, such as {@code 8.0}. */
   String computeCapability() {
     return computeCapability(architecture);

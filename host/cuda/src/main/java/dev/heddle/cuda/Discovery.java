@@ -14,7 +14,6 @@ import dev.heddle.core.DeviceException;
 import dev.heddle.core.Probe;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.function.Supplier;
 import jcuda.driver.CUresult;
 
 /**
@@ -37,15 +36,11 @@ record Discovery(List<CudaDevice> devices, Probe probe) {
   /** {@code CUDA_ERROR_STUB_LIBRARY}, a code that JCuda has no name for. */
   private static final int STUB_LIBRARY = 34;
 
-  /**
-   * Looks for devices; never throws, whatever is missing or broken.
-   *
-   * @param ways tells how kernels get to a device; asked when there is one
-   */
-  static Discovery run(String backend, Supplier<String> ways) {
+  /** Looks for devices; never throws, whatever is missing or broken. */
+  static Discovery run(String backend) {
     try {
       CudaLibrary.load();
-      return run(backend, Inventory.ofThisMachine(), ways);
+      return run(backend, Inventory.ofThisMachine());
     } catch (CudaLibrary.Missing e) {
       return unavailable(e.reason(), e.remedy());
     } catch (Throwable e) {
@@ -56,7 +51,7 @@ record Discovery(List<CudaDevice> devices, Probe probe) {
   }
 
   /** Looks through an inventory. */
-  static Discovery run(String backend, Inventory inventory, Supplier<String> ways) {
+  static Discovery run(String backend, Inventory inventory) {
     try {
       int driver = inventory.driverVersion();
       if (driver < OLDEST_DRIVER) {
@@ -70,15 +65,14 @@ record Discovery(List<CudaDevice> devices, Probe probe) {
       }
       int code = inventory.initialise();
       return code == CUresult.CUDA_SUCCESS
-          ? search(backend, inventory, driver, ways)
+          ? search(backend, inventory, driver)
           : notStarted(code, inventory.name(code));
     } catch (DeviceException e) {
       return unavailable("the NVIDIA driver is broken: " + e.getMessage(), CHECK);
     }
   }
 
-  private static Discovery search(
-      String backend, Inventory inventory, int driver, Supplier<String> ways) {
+  private static Discovery search(String backend, Inventory inventory, int driver) {
     List<CudaDevice> devices = new ArrayList<>();
     List<String> notes = new ArrayList<>();
     int count = inventory.devices();
@@ -90,7 +84,6 @@ record Discovery(List<CudaDevice> devices, Probe probe) {
       }
     }
     if (!devices.isEmpty()) {
-      notes.add(ways.get());
       return of(devices, notes);
     }
     return notes.isEmpty() ? noDevice() : unavailable(String.join("; ", notes), CHECK);

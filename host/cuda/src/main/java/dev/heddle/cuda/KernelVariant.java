@@ -54,7 +54,12 @@ record KernelVariant(KernelSource source, SortedMap<String, Integer> macros) {
 
   /** Tells variants apart: SHA-256 of file name, options and text, in hexadecimal. */
   String key() {
-    String all = file() + '\n' + OPTIONS + macros + '\n' + text();
+    return key(PtxText.FORMAT);
+  }
+
+  /** The key where what a compiler wrote is rewritten in another way. */
+  String key(int format) {
+    String all = file() + '\n' + OPTIONS + macros + " PTX text " + format + '\n' + text();
     return HexFormat.of()
         .formatHex(Provenance.sha256().digest(all.getBytes(StandardCharsets.UTF_8)));
   }

@@ -7,6 +7,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collection;
+import java.util.Comparator;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Optional;
@@ -29,7 +30,7 @@ public final class PtxBuild {
   /** The architecture whose tensor-core and copy instructions the kernels are written for. */
   private static final int MAIN = 80;
 
-  /** The oldest that nvcc 13 still compiles for; older devices need a compiler of their time. */
+  /** The oldest that anything is shipped for; older devices need a compiler of their time. */
   private static final int OLDEST = 75;
 
   private final Path folder;
@@ -79,7 +80,7 @@ public final class PtxBuild {
 
   private void build(Collection<KernelVariant> variants) throws IOException {
     long start = System.nanoTime();
-    List<Job> jobs = variants.stream().flatMap(PtxBuild::jobs).distinct().toList();
+    List<Job> jobs = variants.stream().flatMap(this::jobs).distinct().toList();
     List<ShippedPtx.Entry> entries = jobs.stream().map(Job::entry).toList();
     Set<ShippedPtx.Entry> before = before();
     List<Job> stale =
@@ -106,12 +107,29 @@ public final class PtxBuild {
   }
 
   /** A text for the oldest devices runs on all others: a second one is made where it differs. */
-  private static Stream<Job> jobs(KernelVariant variant) {
-    boolean oldest = variant.refusal(OLDEST).isEmpty();
-    return Stream.of(OLDEST, MAIN)
+  private Stream<Job> jobs(KernelVariant variant) {
+    int oldest = lowestFrom(OLDEST);
+    int main = lowestFrom(MAIN);
+    boolean allowed = variant.refusal(oldest).isEmpty();
+    return Stream.of(oldest, main)
         .filter(architecture ->
-            architecture == OLDEST ? oldest : !oldest || variant.dependsOnArchitecture())
+            architecture == oldest ? allowed : !allowed || variant.dependsOnArchitecture())
         .map(architecture -> new Job(variant, ShippedPtx.Entry.of(variant, architecture)));
+  }
+
+  /** The lowest architecture from that one on that the compiler has: each drops some in time. */
+  private int lowestFrom(int architecture) {
+    return compiler.architectures().stream()
+        .filter(candidate -> candidate >= architecture)
+        .min(Comparator.naturalOrder())
+        .orElseThrow(() ->
+            new IllegalStateException(
+                compiler.name()
+                    + " compiles for "
+                    + compiler.architectures()
+                    + " and for nothing from "
+                    + architecture
+                    + " on"));
   }
 
   /** What an earlier build with the same compiler made. */

@@ -11,8 +11,6 @@ import java.util.function.Supplier;
  * before, else compiled now by whichever compiler is on this machine.
  */
 final class PtxLibrary {
-  private static final String CAPABILITY = "computeCapability";
-
   private final ShippedPtx shipped;
   private final Supplier<CompilerSearch> finder;
   private final PtxCache cache;
@@ -36,15 +34,10 @@ final class PtxLibrary {
   }
 
   /**
-   * Why there is no PTX of that variant for that device, or empty when {@link #ptx} has it. Nothing
-   * is compiled to find out.
+   * Why there is no PTX of that variant for that device, which its file allows, or empty when {@link
+   * #ptx} has it. Nothing is compiled to find out.
    */
   Optional<Refusal> refusal(CudaDevice device, KernelVariant variant) {
-    Optional<Refusal> refused = variant.refusal(device.architecture());
-    if (refused.isPresent()) {
-      return refused.map(
-          refusal -> refusal.limit().equals(CAPABILITY) ? tooOld(device, refusal) : refusal);
-    }
     if (shipped.find(variant, device.architecture()).isPresent()
         || compiler().flatMap(compiler -> target(compiler, device)).isPresent()) {
       return Optional.empty();
@@ -62,7 +55,7 @@ final class PtxLibrary {
             .lowestArchitecture(variant)
             .map(lowest ->
                 new Refusal(
-                    CAPABILITY,
+                    CudaDevice.CAPABILITY,
                     "%s is shipped for %s and newer, %s has %s, and %s"
                         .formatted(
                             variant.file(),
@@ -75,12 +68,6 @@ final class PtxLibrary {
                     "compiler",
                     "%s is not shipped with %s, and %s"
                         .formatted(variant.file(), variant.choices(), noCompiler))));
-  }
-
-  private static Refusal tooOld(CudaDevice device, Refusal refusal) {
-    return new Refusal(
-        CAPABILITY,
-        refusal.reason() + "; " + device.device().name() + " has " + device.computeCapability());
   }
 
   /**

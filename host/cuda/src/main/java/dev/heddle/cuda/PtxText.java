@@ -28,6 +28,12 @@ final class PtxText {
   private static final Pattern FUNCTION_NAMES =
       Pattern.compile("(?ms)^\\s*\\.section\\s+\\.debug_str\\s*\\{.*?^\\s*\\}[^\n]*\n?");
 
+  /**
+   * Number of this way of rewriting: part of what shipped and kept PTX is known by, so that a
+   * change of the rewriting, which has to raise it, makes them anew.
+   */
+  static final int FORMAT = 1;
+
   private PtxText() {}
 
   /** The architecture that the text is for: 80 for {@code .target sm_80}. */

@@ -39,8 +39,8 @@ final class ShippedKernels {
           new Device(
               "cuda",
               0,
-              "compute capability " + CudaDevice.computeCapability(architecture),
-              "none",
+              "a GPU",
+              "none, compute capability " + CudaDevice.computeCapability(architecture),
               Device.Kind.GPU,
               false,
               new Device.Limits(memory, memory, sharedBytes, 1024, 1));
@@ -59,9 +59,14 @@ final class ShippedKernels {
 
   private ShippedKernels() {}
 
+  /** A made-up device of every generation. */
+  static List<CudaDevice> devices() {
+    return GENERATIONS.stream().map(Generation::device).toList();
+  }
+
   /** What is planned for made-up devices of every generation, each variant once. */
   static List<KernelVariant> variants() {
-    List<CudaDevice> devices = GENERATIONS.stream().map(Generation::device).toList();
+    List<CudaDevice> devices = devices();
     CudaBackend backend = new CudaBackend(devices);
     Set<KernelVariant> variants = new LinkedHashSet<>();
     variants.add(backend.variant(backend.peakRecipe(1)));

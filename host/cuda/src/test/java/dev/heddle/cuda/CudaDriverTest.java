@@ -6,11 +6,14 @@ import static org.assertj.core.api.Assertions.catchThrowableOfType;
 
 import dev.heddle.core.DeviceException;
 import dev.heddle.core.KernelBuildException;
+import dev.heddle.core.Probe;
 import dev.heddle.cuda.CudaDriver.PinnedMemory;
 import dev.heddle.cuda.LiveObjects.Kind;
 import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
+import java.util.concurrent.atomic.AtomicInteger;
 import jcuda.Pointer;
 import jcuda.driver.CUdeviceptr;
 import jcuda.driver.CUevent;
@@ -63,7 +66,7 @@ class CudaDriverTest {
   @BeforeAll
   static void findDevice() {
     Emulator.load();
-    Discovery found = Discovery.run("cuda", () -> "");
+    Discovery found = Discovery.run("cuda");
     assertThat(found.devices()).as("%s", found.probe()).hasSize(1);
     device = found.devices().getFirst();
   }
@@ -77,6 +80,26 @@ class CudaDriverTest {
   void everythingIsReleased() {
     driver.close();
     assertThat(live.count(Kind.CONTEXT)).isZero();
+  }
+
+  /** A compiler that hangs or breaks must neither delay a command nor hide the device. */
+  @Test
+  void lookingForDevicesTriesNoCompilerAndRemarksDo() {
+    AtomicInteger asked = new AtomicInteger();
+    PtxLibrary library =
+        new PtxLibrary(
+            new ShippedPtx("", List.of()),
+            () -> {
+              asked.incrementAndGet();
+              return new CompilerSearch(Optional.empty(), "no nvcc");
+            },
+            PtxCache.ofThisUser());
+    CudaBackend backend = new CudaBackend(CudaBackend.Options.DEFAULT.withLibrary(() -> library));
+    assertThat(backend.probe())
+        .isEqualTo(new Probe.Available(List.of(device.device()), List.of()));
+    assertThat(asked).hasValue(0);
+    assertThat(backend.remarks()).singleElement().asString().contains("there is no nvcc");
+    assertThat(asked).hasValue(1);
   }
 
   @Test

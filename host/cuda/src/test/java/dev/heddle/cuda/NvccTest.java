@@ -2,10 +2,14 @@ package dev.heddle.cuda;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.catchThrowableOfType;
+import static org.junit.jupiter.api.Assertions.assertTimeoutPreemptively;
 
 import dev.heddle.core.KernelBuildException;
+import dev.heddle.reference.ForkedJvm;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
+import java.util.Map;
 import java.util.Optional;
 import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.Test;
@@ -14,6 +18,16 @@ import org.junit.jupiter.api.condition.OS;
 import org.junit.jupiter.api.io.TempDir;
 
 class NvccTest {
+  /** A script that answers as nvcc does until it is to compile. */
+  private static final String ANSWERS =
+      """
+      case $1 in
+        -V) echo "Cuda compilation tools, release 12.4, V12.4.131" ;;
+        --list-gpu-arch) printf 'compute_50\\ncompute_90\\ncompute_80\\ncompute_90a\\n' ;;
+        *) %s ;;
+      esac
+      """;
+
   @TempDir Path folder;
 
   @Test
@@ -78,13 +92,8 @@ class NvccTest {
   void oneThatCannotCompileIsNamedWithWhatItSays() throws Exception {
     Path program =
         program(
-            """
-            case $1 in
-              -V) echo "Cuda compilation tools, release 12.4, V12.4.131" ;;
-              --list-gpu-arch) printf 'compute_50\\ncompute_90\\ncompute_80\\ncompute_90a\\n' ;;
-              *) echo "nvcc fatal   : Failed to preprocess host compiler properties."; exit 1 ;;
-            esac
-            """);
+            ANSWERS.formatted(
+                "echo 'nvcc fatal   : Failed to preprocess host compiler properties.'; exit 1"));
     Optional<Nvcc> found = Nvcc.onPath(folder.toString());
     assertThat(found.orElseThrow().name()).isEqualTo("nvcc 12.4.131");
     assertThat(found.get().architectures()).containsExactly(50, 80, 90);
@@ -95,6 +104,51 @@ class NvccTest {
             "no nvcc that works ("
                 + program
                 + ": nvcc fatal   : Failed to preprocess host compiler properties.)");
+  }
+
+  /** As where the temporary folder is full. */
+  @Test
+  @DisabledOnOs(OS.WINDOWS)
+  void oneThatLeavesNoOutputIsNamedAndThrowsNothing() throws Exception {
+    Path program = program(ANSWERS.formatted("exit 0"));
+    CompilerSearch search =
+        CompilerSearch.tried(Nvcc.onPath(folder.toString()), "nvcc", " on the PATH");
+    assertThat(search.compiler()).isEmpty();
+    assertThat(search.missing())
+        .startsWith(
+            "no nvcc that works (" + program + ": nvcc 12.4.131 can't be run on trial.cu: ")
+        .contains("NoSuchFileException", "kernel.ptx");
+  }
+
+  @Test
+  @DisabledOnOs(OS.WINDOWS)
+  void oneThatHangsIsEnded() throws Exception {
+    Path program = program(ANSWERS.formatted("sleep 300"));
+    Optional<Nvcc> found = Nvcc.at(program, Duration.ofSeconds(2));
+    CompilerSearch search =
+        assertTimeoutPreemptively(
+            Duration.ofSeconds(60), () -> CompilerSearch.tried(found, "nvcc", " on the PATH"));
+    assertThat(search.missing()).contains("nvcc did not end in 2 s");
+  }
+
+  @Test
+  @DisabledOnOs(OS.WINDOWS)
+  void flagsFromTheEnvironmentAreNotObeyed() throws Exception {
+    Path program =
+        program(
+            ANSWERS.formatted("echo \"<$NVCC_PREPEND_FLAGS$NVCC_APPEND_FLAGS>\" > kernel.ptx"));
+    Map<String, String> flags =
+        Map.of("NVCC_PREPEND_FLAGS", "-O0", "NVCC_APPEND_FLAGS", "-use_fast_math");
+    assertThat(ForkedJvm.run(folder, Compile.class, flags, program.toString()))
+        .containsExactly("<>");
+  }
+
+  /** Prints what the nvcc that it is given makes of a kernel. */
+  static final class Compile {
+    public static void main(String[] arguments) {
+      Nvcc nvcc = Nvcc.at(Path.of(arguments[0])).orElseThrow();
+      System.out.print(nvcc.compile(Variants.scale(3), 80));
+    }
   }
 
   @Test

@@ -92,6 +92,17 @@ class NvrtcTest {
   }
 
   @Test
+  @EnabledOnOs(OS.LINUX)
+  void oneThatFailsToStartAProgramIsNamedAndThrowsNothing() throws Exception {
+    Nvrtc nvrtc = standIn(STAND_IN.replace("if (headers) return 2;", "return 1;") + ASKABLE);
+    CompilerSearch search = CompilerSearch.tried(Optional.of(nvrtc), "NVRTC", "");
+    assertThat(search.compiler()).isEmpty();
+    assertThat(search.missing())
+        .startsWith("no NVRTC that works (" + nvrtc.location() + ": nvrtcCreateProgram of ")
+        .endsWith(" failed: code 1)");
+  }
+
+  @Test
   void theNewestIsLookedForFirst() {
     assertThat(Nvrtc.candidates(Platform.Os.LINUX, Map.of("CUDA_PATH", "/toolkit")))
         .containsSubsequence(

@@ -8,6 +8,6 @@ final class ProbeRun {
     if (arguments.length > 0) {
       System.setProperty(CudaLibrary.PROPERTY, arguments[0]);
     }
-    System.out.println(Discovery.run("cuda", () -> "ways").probe());
+    System.out.println(Discovery.run("cuda").probe());
   }
 }

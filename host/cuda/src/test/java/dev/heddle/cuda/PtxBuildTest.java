@@ -51,6 +51,17 @@ class PtxBuildTest {
   }
 
   @Test
+  void aCompilerThatHasDroppedTheOldestMakesItForTheLowestThatItHas() throws Exception {
+    RecordingCompiler newer = new RecordingCompiler("nvcc 2.0", List.of(50, 80, 90));
+    build(newer, Variants.scale(2), Variants.modern(), Variants.adaptive());
+    assertThat(newer.jobs())
+        .containsExactlyInAnyOrder("scale.cu 80", "modern.cu 80", "adaptive.cu 80");
+    RecordingCompiler newest = new RecordingCompiler("nvcc 3.0", List.of(90, 100));
+    build(newest, Variants.modern(), Variants.adaptive());
+    assertThat(newest.jobs()).containsExactlyInAnyOrder("modern.cu 90", "adaptive.cu 90");
+  }
+
+  @Test
   void onlyWhatChangedIsMadeAgainAndWhatIsNotWantedGoes() throws Exception {
     build(compiler, Variants.scale(2), Variants.scale(3));
     compiler.jobs();

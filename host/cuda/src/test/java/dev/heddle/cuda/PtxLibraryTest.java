@@ -106,16 +106,6 @@ class PtxLibraryTest {
   }
 
   @Test
-  void aFileThatNeedsANewerDeviceRefusesInItsOwnWords() {
-    assertThat(library().refusal(Variants.device(75), Variants.modern()))
-        .contains(
-            new Refusal(
-                "computeCapability",
-                "modern needs compute capability 8.0 or newer; Test GPU has 7.5"));
-    assertThat(library().refusal(Variants.device(80), Variants.modern())).isEmpty();
-  }
-
-  @Test
   void aDeviceThatTheCompilerNoLongerKnowsIsRefused() {
     assertThat(library().refusal(Variants.device(61), Variants.scale(2)))
         .contains(

@@ -68,6 +68,18 @@ class PtxTextTest {
     assertThat(PtxText.portable(RAW, SOURCES)).isEqualTo(PORTABLE);
   }
 
+  /** What was rewritten before is not taken for what would be written now. */
+  @Test
+  void theFormatsNumberIsPartOfWhatPtxIsKnownByAndRisesWithEveryChange() {
+    KernelVariant variant = Variants.scale(2);
+    assertThat(variant.key())
+        .isEqualTo(variant.key(PtxText.FORMAT))
+        .isNotEqualTo(variant.key(PtxText.FORMAT + 1));
+    assertThat(PtxText.FORMAT + " " + PORTABLE.hashCode())
+        .as("where the portable text has changed, PtxText.FORMAT has to be raised, and this line")
+        .isEqualTo("1 -1431828092");
+  }
+
   @Test
   void whatIsPortableStaysAsItIs() {
     assertThat(PtxText.portable(PORTABLE, SOURCES)).isEqualTo(PORTABLE);

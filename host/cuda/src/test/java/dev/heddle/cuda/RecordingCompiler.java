@@ -7,10 +7,16 @@ import java.util.List;
 /** A compiler that only notes what it was asked for, and gives the least that passes for PTX. */
 final class RecordingCompiler implements KernelCompiler {
   private final String name;
+  private final List<Integer> architectures;
   private final List<String> jobs = Collections.synchronizedList(new ArrayList<>());
 
   RecordingCompiler(String name) {
+    this(name, List.of(75, 80, 90));
+  }
+
+  RecordingCompiler(String name, List<Integer> architectures) {
     this.name = name;
+    this.architectures = architectures;
   }
 
   /** What was compiled since this was asked before, as {@code scale.cu 80}. */
@@ -32,7 +38,7 @@ final class RecordingCompiler implements KernelCompiler {
 
   @Override
   public List<Integer> architectures() {
-    return List.of(75, 80, 90);
+    return architectures;
   }
 
   @Override

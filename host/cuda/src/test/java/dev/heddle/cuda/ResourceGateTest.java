@@ -3,6 +3,7 @@ package dev.heddle.cuda;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import dev.heddle.core.DType;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Comparator;
@@ -14,6 +15,7 @@ import java.util.TreeMap;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -94,6 +96,9 @@ class ResourceGateTest {
         .as("every variant runs somewhere")
         .containsAll(rows.stream().map(Row::entry).toList());
     List<Row> flash = rows.stream().filter(ResourceGateTest::hasOccupancyGoal).toList();
+    assertThat(flash.stream().map(ResourceGateTest::goal))
+        .as("kernels that the goal is for")
+        .containsAll(goals());
     assertThat(flash)
         .allSatisfy(row ->
             assertThat(row.blocks() * row.kernel.threads())
@@ -103,11 +108,30 @@ class ResourceGateTest {
 
   /** Two blocks of 128 threads, or one of 256: head dimensions 64 and 128 on Ampere and Hopper. */
   private static boolean hasOccupancyGoal(Row row) {
-    Integer headDim = row.entry.macros().get("HEAD_DIM");
-    return row.kernel.name().equals("attention_flash_mma")
-        && List.of(80, 90).contains(row.multiprocessor.architecture())
-        && headDim != null
-        && List.of(64, 128).contains(headDim);
+    return row.kernel.name().equals("attention_flash_mma") && goals().contains(goal(row));
+  }
+
+  /** Every architecture, head dimension and storage type that the occupancy has a goal for. */
+  private static Set<String> goals() {
+    Set<String> goals = new HashSet<>();
+    for (int architecture : List.of(80, 90)) {
+      for (int headDim : List.of(64, 128)) {
+        for (DType dtype : List.of(DType.FP16, DType.BF16)) {
+          goals.add(goal(architecture, headDim, Ladder.code(dtype)));
+        }
+      }
+    }
+    return goals;
+  }
+
+  private static String goal(Row row) {
+    Map<String, Integer> macros = row.entry.macros();
+    return goal(row.multiprocessor.architecture(), macros.get("HEAD_DIM"), macros.get("DTYPE"));
+  }
+
+  private static String goal(
+      int architecture, @Nullable Integer headDim, @Nullable Integer dtype) {
+    return "sm_%d HEAD_DIM=%s DTYPE=%s".formatted(architecture, headDim, dtype);
   }
 
   @Test

@@ -103,7 +103,7 @@ public abstract class BackendContract {
    * the storage type: by default all but attention on a rung above {@code flash} or with a head dim
    * beyond 128. A narrower rung says so here, so that what it refuses is on record.
    */
-  protected boolean isOrdinary(Operation operation, String algorithm) {
+  protected boolean isOrdinary(Device device, Operation operation, String algorithm) {
     int headDim = largestHeadDim(operation);
     return headDim == 0 || (headDim <= ORDINARY_HEAD_DIM && isOnEveryLadder(operation, algorithm));
   }
@@ -112,7 +112,7 @@ public abstract class BackendContract {
    * Names of the limits for which what is not {@linkplain #isOrdinary ordinary} may be refused; by
    * default those of a device with a shared local memory.
    */
-  protected Set<String> limits() {
+  protected Set<String> limits(Device device) {
     return Set.of("headDim", "localMemoryBytes", "workGroupSize");
   }
 
@@ -160,7 +160,7 @@ public abstract class BackendContract {
 
   /** The declaration both ways: what a rung has it does not refuse, what it lacks it refuses. */
   @TestFactory
-  Stream<DynamicNode> refusesWhatItDoesNotDeclareAndNothingElse() {
+  public Stream<DynamicNode> refusesWhatItDoesNotDeclareAndNothingElse() {
     return onEachDevice(device -> {
       for (DType dtype : DType.values()) {
         for (Case testCase : allCases(dtype)) {
@@ -193,7 +193,7 @@ public abstract class BackendContract {
         testCase.chain().steps().stream().map(Chain.Step::operation).toList();
     Optional<String> limit = declared(device, testCase.chain(), rung).map(Refusal::limit);
     String what = testCase + " on " + rung.orElse("the default rung");
-    Set<String> known = new HashSet<>(limits());
+    Set<String> known = new HashSet<>(limits(device));
     if (!operations.stream().allMatch(operation -> onSome(device, operation, rung, this::stores))) {
       known.add("dtype");
       assertThat(limit).as("%s is refused", what).isPresent();
@@ -211,7 +211,7 @@ public abstract class BackendContract {
                         device,
                         operation,
                         rung,
-                        (o, algorithm) -> stores(o, algorithm) && isOrdinary(o, algorithm)));
+                        (o, algorithm) -> stores(o, algorithm) && isOrdinary(device, o, algorithm)));
     assertThat(ordinary).as("%s is refused for %s", what, limit.get()).isFalse();
   }
 

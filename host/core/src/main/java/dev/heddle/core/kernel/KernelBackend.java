@@ -70,6 +70,11 @@ public abstract class KernelBackend<D> implements Backend {
   protected abstract Recipe recipe(
       String file, Operation operation, String algorithm, SortedMap<String, Integer> tunables);
 
+  /** What a file's own refusal is to users of a device: the words of the file, by default. */
+  protected Refusal inWordsOf(D target, Refusal refusal) {
+    return refusal;
+  }
+
   /** The device's limit that a recipe passes, if any. */
   protected abstract Optional<Refusal> refusal(D target, Operation operation, Recipe recipe);
 
@@ -113,7 +118,8 @@ public abstract class KernelBackend<D> implements Backend {
         .or(() ->
             files
                 .tunables(file(operation, plan.algorithm()))
-                .refusal(plan.tunables(), given(target, operation)))
+                .refusal(plan.tunables(), given(target, operation))
+                .map(refusal -> inWordsOf(target, refusal)))
         .or(() -> refusal(target, operation, recipe(operation, plan)));
   }
 
