@@ -272,12 +272,12 @@ extern "C" __global__ void __launch_bounds__(THREADS_M *THREADS_N, 1)
 #pragma unroll
   for (int r = 0; r < ROWS_EACH; r++) {
     const int row = ty + r * THREADS_M;
+    if (row0 + row >= args.seqlen_q) continue;
 #pragma unroll
-    for (int c = 0; c < COLUMNS_EACH; c++) {
+    for (int c = 0; c < COLUMNS_EACH; c += 4) {
       const int column = column0 + COLUMN(tx, c);
-      if (row0 + row < args.seqlen_q && column < HEAD_DIM_V) {
-        out[(q_row0 + row) * HEAD_DIM_V + column] = acc[r * COLUMNS_EACH + c];
-      }
+      store_four(out + (q_row0 + row) * HEAD_DIM_V + column, HEAD_DIM_V, HEAD_DIM_V - column,
+                 acc + r * COLUMNS_EACH + c);
     }
   }
 }

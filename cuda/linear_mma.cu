@@ -20,9 +20,8 @@
 // Bytes: x is read OUT_FEATURES / BLOCK_N times, weight ROWS / BLOCK_M times, y written once.
 // Shared memory: 2 STAGES BLOCK_K (BLOCK_M + BLOCK_N) bytes; y passes through the same.
 // Registers: WARP_M WARP_N / 32 accumulators, (WARP_M + WARP_N) / 4 of operands, and some 40 more.
-// Numerics: products of 16-bit elements are exact within fp32's range and are added in fp32 in an
-//   order that the tensor core chooses within 16; the bias is added last and the sum rounded once, to
-//   nearest even.
+// Numerics: products of 16-bit elements are exact within fp32's range and are added in fp32 in an order that
+//   the tensor core chooses within 16; the bias is added last and the sum rounded once, to nearest even.
 // Limits: fp16 and bf16; compute capability 8.0; tensors start at multiples of 16 bytes; the blocks along
 //   ROWS at most 65535. Rows of x and weight are copied 16 bytes at a time where IN_FEATURES and
 //   OUT_FEATURES are multiples of 8, else an element at a time through registers, which is several

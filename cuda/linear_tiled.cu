@@ -111,13 +111,17 @@ extern "C" __global__ void __launch_bounds__(THREADS_M *THREADS_N, 1)
 #pragma unroll
   for (int r = 0; r < ROWS_EACH; r++) {
     const int row = row0 + ty + r * THREADS_M;
+    if (row >= args.rows) continue;
 #pragma unroll
-    for (int c = 0; c < COLUMNS_EACH; c++) {
-      const int column = COLUMN(tx, c);
-      if (row < args.rows && column < columns_left) {
-        y[(size_t)row * args.out_features + column0 + column] =
-            acc[r * COLUMNS_EACH + c] + (bias ? bias[column0 + column] : 0.0f);
+    for (int c = 0; c < COLUMNS_EACH; c += 4) {
+      const int left = columns_left - COLUMN(tx, c);
+      const size_t column = (size_t)column0 + COLUMN(tx, c);
+      float sums[4];
+#pragma unroll
+      for (int e = 0; e < 4; e++) {
+        sums[e] = acc[r * COLUMNS_EACH + c + e] + (bias && e < left ? bias[column + e] : 0.0f);
       }
+      store_four(y + (size_t)row * args.out_features + column, args.out_features, left, sums);
     }
   }
 }

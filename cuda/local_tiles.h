@@ -86,6 +86,20 @@ FORCE_INLINE void load_tile(float *tile, const int tile_stride, const float *sou
   commit_copies();
 }
 
+// Writes four neighbours of a row, of which the first columns_left exist: at once where rows start at
+// multiples of 16 bytes, and so hold a multiple of 4 elements.
+FORCE_INLINE void store_four(float *target, const int target_stride, const int columns_left,
+                             const float *x) {
+  if (target_stride % 4 == 0) {
+    if (columns_left > 0) *(float4 *)target = {x[0], x[1], x[2], x[3]};
+  } else {
+#pragma unroll
+    for (int e = 0; e < 4; e++) {
+      if (e < columns_left) target[e] = x[e];
+    }
+  }
+}
+
 // acc[0 .. 3] += a * b
 FORCE_INLINE void multiply_four(const float a, const float4 b, float *acc) {
   acc[0] = fma(a, b.x, acc[0]);

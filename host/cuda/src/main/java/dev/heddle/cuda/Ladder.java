@@ -27,8 +27,8 @@ final class Ladder {
   private static final Set<DType> ALL = Set.of(DType.values());
 
   /**
-   * Rows of queries times query heads of a group up to which decoding is what splitkv is for: two of
-   * its blocks, of which the second reads the keys again, mostly from the cache.
+   * Rows of queries times query heads of a group up to which decoding is what splitkv is for: two
+   * of its blocks, of which the second reads the keys again, mostly from the cache.
    */
   private static final long FEW_ROWS = 16;
 

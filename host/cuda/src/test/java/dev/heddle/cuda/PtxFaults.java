@@ -625,13 +625,13 @@ final class PtxFaults {
             WRONG,
             LINEAR,
             replace("add\\.f32 (%f\\d+), (%f\\d+), (%f\\d+)", "fma.rn.f32 $1, 0f40000000, $2, $3")
-                .from("(bias ? bias[column0 + column] : 0.0f)")
+                .from("(bias && e < left ? bias[column + e] : 0.0f)")
                 .nth(0)),
         tiled.change(
             "elements beyond the last",
             OUT_OF_BOUNDS,
             LINEAR,
-            noGuard("if (row < args.rows && column < columns_left)").every()),
+            noGuard("if (row >= args.rows) continue;").every()),
         mma.change("barrier before the product", RACE, LINEAR, noBarrier(LINEAR_STEP)),
         mma.change(
             "barrier before results overwrite tiles",
