@@ -20,7 +20,6 @@ import java.util.stream.IntStream;
 import jcuda.Pointer;
 import jcuda.driver.CUdeviceptr;
 import jcuda.driver.CUevent;
-import jcuda.driver.CUfunction;
 import jcuda.driver.CUmodule;
 import jcuda.driver.CUstream;
 import org.junit.jupiter.api.AfterEach;
@@ -115,6 +114,41 @@ class CudaDriverTest {
   void aKernelRunsOnWhatWasCopiedInAndItsResultIsCopiedOut() {
     assertThat(scaled(3, 1)).containsExactly(expected(3));
     assertThat(live.total()).as("%s", live).isEqualTo(1);
+  }
+
+  /** One call queues them, in order; what each was bound to is laid out once and used again. */
+  @Test
+  void kernelsOfOneLaunchRunInOrderBetweenItsEvents() {
+    CUstream stream = driver.createStream();
+    CUevent begin = driver.createEvent();
+    CUevent end = driver.createEvent();
+    CUmodule module = driver.load("scale.cu", SCALE);
+    CUdeviceptr memory = driver.allocate(BYTES);
+    PinnedMemory host = driver.allocatePinned(BYTES);
+    driver.fill(memory, Float.floatToRawIntBits(1), COUNT, stream);
+    BoundKernel twice = scale(module, memory, 2, 1);
+    driver.launch(List.of(twice, twice), begin, end, stream);
+    driver.synchronize(stream);
+    driver.copyFromDevice(host, memory, BYTES, stream);
+    driver.synchronize(stream);
+    assertThat(driver.elapsedNs(begin, end)).isPositive();
+    assertThat(host.bytes().getFloat(0)).isEqualTo(4);
+    assertThat(host.bytes().getFloat(BYTES - 4)).isEqualTo(4);
+    driver.release(host);
+    driver.release(memory);
+    driver.release(module);
+    driver.release(end);
+    driver.release(begin);
+    driver.release(stream);
+    assertThat(live.total()).isEqualTo(1);
+  }
+
+  private BoundKernel scale(CUmodule module, CUdeviceptr memory, float factor, int stride) {
+    List<Pointer> arguments =
+        List.of(
+            Pointer.to(memory), Pointer.to(new float[] {factor}), Pointer.to(new int[] {stride}));
+    Launch launch = new Launch("scale", List.of(1L), List.of(COUNT), Map.of());
+    return new BoundKernel(driver.function(module, "scale"), launch, arguments);
   }
 
   @Test
@@ -232,12 +266,7 @@ class CudaDriverTest {
         host.bytes().putFloat(4 * i, i + 1);
       }
       driver.copyToDevice(memory, host, BYTES, stream);
-      CUfunction function = driver.function(module, "scale");
-      List<Pointer> arguments =
-          List.of(
-              Pointer.to(memory), Pointer.to(new float[] {factor}), Pointer.to(new int[] {stride}));
-      Launch launch = new Launch("scale", List.of(1L), List.of(COUNT), Map.of());
-      launch(List.of(new BoundKernel(function, launch, arguments)), stream);
+      launch(List.of(scale(module, memory, factor, stride)), stream);
       driver.copyFromDevice(host, memory, BYTES, stream);
       driver.synchronize(stream);
       float[] result = new float[COUNT];
