@@ -25,9 +25,9 @@
 //   start first: under a causal mask they are the long ones.
 // FLOPs: 2 (HEAD_DIM + HEAD_DIM_V) per visible pair; tiles that hold no visible pair are skipped.
 // Bytes: q and out once; k and v SEQLEN_Q / BLOCK_M times. Extra memory: none.
-// Shared memory, 4 bytes each: (BLOCK_M + BLOCK_N) Q_STRIDE + BLOCK_N V_STRIDE + BLOCK_M (BLOCK_N +
-//   THREADS_N), with Q_STRIDE = HEAD_DIM, or HEAD_DIM + 4 where HEAD_DIM / 4 is even, and V_STRIDE =
-//   HEAD_DIM_V rounded up to a multiple of 4 THREADS_N.
+// Shared memory, 4 bytes each: (BLOCK_M + BLOCK_N) Q_STRIDE + BLOCK_N V_STRIDE + BLOCK_M P_STRIDE, with
+//   Q_STRIDE = HEAD_DIM, or HEAD_DIM + 4 where HEAD_DIM / 4 is even, V_STRIDE = HEAD_DIM_V rounded up to
+//   a multiple of 4 THREADS_N, and P_STRIDE the odd multiple of THREADS_N from BLOCK_N on.
 // Registers: BLOCK_M / THREADS_M (V_STRIDE / THREADS_N + BLOCK_N / THREADS_N + 2) for acc, s, m_i and
 //   l_i, and operands: with 8 x 8 scores and 8 x 8 outputs a thread takes 254, so two blocks of 128
 //   threads share a multiprocessor.
@@ -78,10 +78,9 @@
 #define COLUMNS_EACH (V_STRIDE / THREADS_N)  // its columns of the output
 #define Q_STRIDE ODD_STRIDE(HEAD_DIM)
 #define K_STRIDE ODD_STRIDE(HEAD_DIM)
-// A warp writes THREADS_N neighbours in each of 32 / THREADS_N rows of weights: rows that begin
-// THREADS_N banks apart let it write all 32 at once. (BLOCK_N 16 by THREADS_N 16, for little shared
-// memory, has rows 32 banks apart, and takes twice as long here and where it reads p_tile.)
-#define P_STRIDE (BLOCK_N + THREADS_N)
+// A warp writes THREADS_N neighbours in each of 32 / THREADS_N rows of weights: with rows an odd multiple
+// of THREADS_N apart these are all 32 banks.
+#define P_STRIDE (THREADS_N * (BLOCK_N / THREADS_N | 1))
 #define V_STRIDE ((HEAD_DIM_V + 4 * THREADS_N - 1) / (4 * THREADS_N) * (4 * THREADS_N))
 
 static_assert(SHARED_BYTES == 4 * (BLOCK_M * Q_STRIDE + BLOCK_N * K_STRIDE + BLOCK_N * V_STRIDE +

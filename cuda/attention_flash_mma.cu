@@ -49,8 +49,8 @@
 // Instructions per tile and warp that are no product: 1 ldmatrix for 2 WARP_M / 16 products; per score
 //   of a lane 1 max, 2 adds, 1 mul, 1 ex2 and half a conversion; acc is rescaled only where a maximum
 //   has grown by more than RESCALE_THRESHOLD.
-// Numerics: products of 16-bit elements are exact in fp32 and are added in fp32, in an order that the
-//   tensor core chooses within 16. Scores are scaled after m is subtracted: m itself has weight 1.
+// Numerics: products of 16-bit elements are exact within fp32's range and are added in fp32, in an order
+//   that the tensor core chooses within 16. Scores are scaled after m is subtracted: m itself has weight 1.
 //   p is rounded to the storage type for the second product, l adds it unrounded. out is rounded
 //   once, to nearest even; beyond the range of fp16 that is an infinity.
 // Limits: fp16 and bf16; compute capability 8.0; head dimensions that are multiples of 32 and fit the
@@ -93,6 +93,9 @@
 #endif
 #if BLOCK_M != 16 * WARPS && BLOCK_M != 32 * WARPS
 #error "BLOCK_M must be 16 or 32 times WARPS: a warp owns one or two blocks of 16 query rows"
+#endif
+#if WARPS_PER_SM % WARPS != 0
+#error "WARPS_PER_SM must be a multiple of WARPS: blocks share a multiprocessor whole"
 #endif
 #if BLOCK_M / WARPS * (HEAD_DIM_V + BLOCK_N) > 6144
 #error "BLOCK_M / WARPS * (HEAD_DIM_V + BLOCK_N) must be at most 6144: acc and s are in registers"

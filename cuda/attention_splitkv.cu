@@ -44,12 +44,13 @@
 //   4 WARPS BLOCK_M (HEAD_DIM_V + 2)) bytes, with K_STRIDE the 16-byte pieces of a row of k, or one
 //   more where that is even, and V_STRIDE those of v.
 // Registers: BLOCK_M (COLUMNS_EACH + BLOCK_N / 32 + 2) for acc, s, m_i and l_i, and operands: 168 with 8
-//   rows of 2-byte storage, so that 12 warps share a multiprocessor.
+//   rows of 2-byte storage where shared memory has room for 12 warps in a multiprocessor.
 // Numerics: fp32 arithmetic, fused multiply-adds, exp2 of scores in units of log2; the weights are not
 //   rounded to the storage. m_x and l_x travel apart: their sum, the split's log-sum-exp, would lose
 //   the low bits of l_x where m_x is large.
 // Limits: HEAD_DIM and HEAD_DIM_V multiples of 16 bytes; tensors start at multiples of 16 bytes;
-//   B H_KV, B, H_Q and the blocks along the rows at most 65535; SEQLEN up to 2^29.
+//   B H_KV, B, H_Q and the blocks along the rows at most 65535; SEQLEN up to 2^29, and for
+//   attention_combine SEQLEN_Q ceil(HEAD_DIM_V / 32) below 2^31.
 // Source: Dao, Haziza, Massa, Sizov, "Flash-Decoding for long-context inference", 2023; Milakov and
 //   Gimelshein, "Online normalizer calculation for softmax", 2018, for merging partial sums.
 
@@ -97,10 +98,23 @@
 #define TILE_BYTES (16 * BLOCK_N * (K_STRIDE + V_STRIDE) + 4 * BLOCK_M * BLOCK_N)
 #define MERGE_BYTES (4 * BLOCK_M * (HEAD_DIM_V + 2))
 
-// Blocks that share a multiprocessor and its registers, as shared memory (227 KiB in compute capability
-// 9.0) and 16 rows' accumulators let them: what one waits for, the others compute meanwhile.
-#define WARPS_PER_SM (BLOCK_M > 8 || SHARED_BYTES * 12 > 227 * 1024 * WARPS ? 8 : 12)
+// Shared memory of a multiprocessor. Code for compute capability 8.0, which has 164 KiB, is what a host
+// without a compiler runs on 9.0 too, so it is made for the 228 KiB there.
+#if __CUDA_ARCH__ < 800
+#define SM_SHARED_BYTES (64 * 1024)
+#elif __CUDA_ARCH__ == 860 || __CUDA_ARCH__ == 890 || __CUDA_ARCH__ >= 1200
+#define SM_SHARED_BYTES (100 * 1024)
+#else
+#define SM_SHARED_BYTES (228 * 1024)
+#endif
+
+// Blocks that share a multiprocessor and its registers, as shared memory, of which each takes 1 KiB more
+// than it asks for, and 16 rows' accumulators let them: what one waits for, the others compute meanwhile.
+// 8 warps in a block leave no room for half of another.
+#define WARPS_PER_SM \
+  (BLOCK_M > 8 || WARPS > 4 || (SHARED_BYTES + 1024) * 12 > SM_SHARED_BYTES * WARPS ? 8 : 12)
 #define BLOCKS_PER_SM (WARPS_PER_SM / WARPS)
+static_assert(WARPS_PER_SM % WARPS == 0, "blocks share a multiprocessor whole");
 constexpr int UNROLL = BLOCK_M > 8 ? 1 : 2;  // of the inner loops: 16 rows leave no registers for 2
 
 static_assert(SHARED_BYTES ==
@@ -256,8 +270,12 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, BLOCKS_PER_SM)
     }
     float q_x[WIDE];
     to_floats(x, q_x);
+    const float s = sign(args.softmax_scale);
 #pragma unroll
-    for (int c = 0; c < WIDE; c++) q_rows[e * WIDE + c] = q_x[c] * sign(args.softmax_scale);
+    for (int c = 0; c < WIDE; c += 4) {
+      *(float4 *)(q_rows + e * WIDE + c) = {q_x[c] * s, q_x[c + 1] * s, q_x[c + 2] * s,
+                                            q_x[c + 3] * s};
+    }
   }
 
   float m_i[BLOCK_M], l_i[BLOCK_M];
@@ -408,9 +426,10 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, BLOCKS_PER_SM)
       const int owned = lane + piece * ROW_LANES;
       if (lane >= ROW_LANES || owned >= V_PIECES) continue;
 #pragma unroll
-      for (int c = 0; c < WIDE; c++) {
-        merge_out[(warp * BLOCK_M + r) * HEAD_DIM_V + owned * WIDE + c] =
-            acc[r * COLUMNS_EACH + piece * WIDE + c];
+      for (int c = 0; c < WIDE; c += 4) {
+        const float *const x = acc + r * COLUMNS_EACH + piece * WIDE + c;
+        *(float4 *)(merge_out + (warp * BLOCK_M + r) * HEAD_DIM_V + owned * WIDE + c) = {
+            x[0], x[1], x[2], x[3]};
       }
     }
     if (lane == 0) {

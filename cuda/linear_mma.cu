@@ -20,11 +20,13 @@
 // Bytes: x is read OUT_FEATURES / BLOCK_N times, weight ROWS / BLOCK_M times, y written once.
 // Shared memory: 2 STAGES BLOCK_K (BLOCK_M + BLOCK_N) bytes; y passes through the same.
 // Registers: WARP_M WARP_N / 32 accumulators, (WARP_M + WARP_N) / 4 of operands, and some 40 more.
-// Numerics: products of 16-bit elements are exact in fp32 and are added in fp32 in an order that the
-//   tensor core chooses within 16; the bias is added last and the sum rounded once, to nearest even.
-// Limits: fp16 and bf16; compute capability 8.0; tensors start at multiples of 16 bytes. Rows of x
-//   and weight are copied 16 bytes at a time where IN_FEATURES and OUT_FEATURES are multiples of 8,
-//   else an element at a time through registers, which is several times slower.
+// Numerics: products of 16-bit elements are exact within fp32's range and are added in fp32 in an
+//   order that the tensor core chooses within 16; the bias is added last and the sum rounded once, to
+//   nearest even.
+// Limits: fp16 and bf16; compute capability 8.0; tensors start at multiples of 16 bytes; the blocks along
+//   ROWS at most 65535. Rows of x and weight are copied 16 bytes at a time where IN_FEATURES and
+//   OUT_FEATURES are multiples of 8, else an element at a time through registers, which is several
+//   times slower.
 // Source: Kerr et al., "CUTLASS: Fast Linear Algebra in CUDA C++", 2017: tiles of a block, a warp and
 //   an instruction.
 
@@ -68,6 +70,8 @@
 #define STAGE (X_TILE + WEIGHT_TILE)
 
 static_assert(SHARED_BYTES == STAGES * STAGE, "SHARED_BYTES is not the sum of the tiles");
+static_assert((WARP_N & (WARP_N - 1)) == 0,
+              "a warp's columns have to start where chunk_at may add up to WARP_N / 8 chunks");
 
 // ---- tiles ---------------------------------------------------------------------------------------
 
@@ -116,6 +120,8 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   const int warp_column = (int)threadIdx.x / 64 * WARP_N;
   const int column0 = (int)blockIdx.x * BLOCK_N;
   const int row0 = (int)blockIdx.y * BLOCK_M;
+  // Columns are compared within the block: OUT_FEATURES rounded up to BLOCK_N may pass 2^31.
+  const int columns_left = args.out_features - column0;
   // 64-bit before the first product: ROWS * IN_FEATURES may pass 2^31.
   const storage_t *const x_rows = x + (size_t)row0 * args.in_features;
   const storage_t *const weight_columns = weight + column0;
@@ -128,9 +134,9 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     if (depth < args.in_features) {
       load_tile<BLOCK_M, BLOCK_K>(tiles, x_rows + depth, args.in_features, args.rows - row0,
                                   args.in_features - depth);
-      load_tile<BLOCK_K, BLOCK_N>(
-          tiles + X_TILE, weight_columns + (size_t)depth * args.out_features, args.out_features,
-          args.in_features - depth, args.out_features - column0);
+      load_tile<BLOCK_K, BLOCK_N>(tiles + X_TILE,
+                                  weight_columns + (size_t)depth * args.out_features,
+                                  args.out_features, args.in_features - depth, columns_left);
     }
     commit_copies();
   };
@@ -188,9 +194,10 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   __syncthreads();
 #pragma unroll
   for (int c = 0; c < WARP_N / 8; c++) {
-    const int column = column0 + warp_column + 8 * c + lane % 4 * 2;
-    const float bias0 = bias && column < args.out_features ? to_float(bias[column]) : 0.0f;
-    const float bias1 = bias && column + 1 < args.out_features ? to_float(bias[column + 1]) : 0.0f;
+    const int column = warp_column + 8 * c + lane % 4 * 2;
+    const float bias0 = bias && column < columns_left ? to_float(bias[column0 + column]) : 0.0f;
+    const float bias1 =
+        bias && column + 1 < columns_left ? to_float(bias[column0 + column + 1]) : 0.0f;
 #pragma unroll
     for (int r = 0; r < WARP_M / 16; r++) {
 #pragma unroll
@@ -207,7 +214,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   const int row = own_row<BLOCK_N>();
   const int column = own_column<BLOCK_N>();
   for_own_chunks<BLOCK_M, BLOCK_N, THREADS>([=](const int r, const int c, const unsigned offset) {
-    const int left = args.out_features - column0 - column - c;
+    const int left = columns_left - column - c;
     if (row0 + row + r >= args.rows || left <= 0) return;
     const uint4 chunk = *(const uint4 *)(shared_memory + offset);
     storage_t *const target = y_corner + (size_t)(row + r) * args.out_features + column + c;

@@ -86,6 +86,8 @@ extern "C" __global__ void __launch_bounds__(THREADS_M *THREADS_N, 1)
   const int ty = thread_y();
   const int column0 = (int)blockIdx.x * BLOCK_N;
   const int row0 = (int)blockIdx.y * BLOCK_M;
+  // Columns are compared within the block: OUT_FEATURES rounded up to BLOCK_N may pass 2^31.
+  const int columns_left = args.out_features - column0;
 
   float acc[ROWS_EACH * COLUMNS_EACH];
 #pragma unroll
@@ -111,10 +113,10 @@ extern "C" __global__ void __launch_bounds__(THREADS_M *THREADS_N, 1)
     const int row = row0 + ty + r * THREADS_M;
 #pragma unroll
     for (int c = 0; c < COLUMNS_EACH; c++) {
-      const int column = column0 + COLUMN(tx, c);
-      if (row < args.rows && column < args.out_features) {
-        y[(size_t)row * args.out_features + column] =
-            acc[r * COLUMNS_EACH + c] + (bias ? bias[column] : 0.0f);
+      const int column = COLUMN(tx, c);
+      if (row < args.rows && column < columns_left) {
+        y[(size_t)row * args.out_features + column0 + column] =
+            acc[r * COLUMNS_EACH + c] + (bias ? bias[column0 + column] : 0.0f);
       }
     }
   }

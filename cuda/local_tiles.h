@@ -20,6 +20,8 @@
 //                        different groups
 //   b[x][COLUMN(tx, 0)]  l and l ^ 2 read the same; 128 contiguous bytes
 //   b[tx][x]             l and l ^ 2 read the same; b_stride / 4 is odd, so 8 rows are in 8 groups
+// Copies into a tile write 8 lanes' 16 bytes in a pass: 128 contiguous bytes, or, where a row is shorter,
+// parts of 2 or 4 rows, of which the first and the last may share a group: one pass more.
 #ifndef HEDDLE_LOCAL_TILES_H
 #define HEDDLE_LOCAL_TILES_H
 

@@ -52,9 +52,11 @@ FORCE_INLINE unsigned block_of_lane_by_rows(const unsigned lane) {
   return swizzled<COLUMNS>(lane / 16 * 8 + lane % 8, lane / 8 % 2);
 }
 
-// The address of the chunk `chunks` to the right of `first`, which is chunk 0 of its row or a lane's
-// place in the upper left block, and `rows` below it, a multiple of 8: compile-time constants, of
-// which an exclusive or and a constant offset remain.
+// The address of the chunk `chunks` to the right of `first` and `rows` below it, a multiple of 8:
+// compile-time constants, of which an exclusive or and a constant offset remain. For that their sum has
+// to be their exclusive or, so `first` is in column 0 of the chunks, or in a multiple of a power of 2
+// above all `chunks`; or it is a lane's place in a block that starts there, two columns wide, and `chunks`
+// is even.
 template <int COLUMNS>
 FORCE_INLINE unsigned chunk_at(const unsigned first, const int rows, const int chunks) {
   const int panel = PANEL_CHUNKS(COLUMNS);

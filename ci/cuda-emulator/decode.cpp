@@ -428,7 +428,8 @@ class Decoder {
       }
       if (!given[k]) {
         const int reg =
-            slot.result ? registers_.sink()
+            slot.result             ? registers_.sink()
+            : slot.otherwiseAs >= 0 ? static_cast<int>(instruction.operand[slot.otherwiseAs])
             : slot.kind == Slot::Kind::Predicate
                 ? registers_.constantMask(static_cast<Mask>(slot.otherwise))
                 : registers_.constant(slot.bytes, static_cast<std::uint64_t>(slot.otherwise));

@@ -58,11 +58,12 @@ void requireAligned(const char *access, const Addresses &addresses, std::uint32_
 }  // namespace
 
 bool GlobalView::inBounds(std::uint64_t first, std::uint64_t end) {
+  if (end <= first) return false;  // over the end of all addresses
   for (const Range &range : recent_) {
     if (first >= range.begin && end <= range.end) return true;
   }
   const auto allocation = memory_.find(first);
-  if (!allocation || end > allocation->end() || end < first) return false;
+  if (!allocation || end > allocation->end()) return false;
   recent_[oldest_++ % recent_.size()] = {allocation->address, allocation->end()};
   return true;
 }
@@ -116,8 +117,7 @@ void GlobalView::beforeRead(const Addresses &addresses, std::uint32_t bytes, Mas
 void GlobalView::beforeWrite(const Addresses &addresses, std::uint32_t bytes, Mask lanes) {
   const Extent extent = extentOf(addresses, lanes);
   requireAligned("write", addresses, bytes, lanes, extent);
-  const bool inside =
-      extent.last + bytes > extent.first && inBounds(extent.first, extent.last + bytes);
+  const bool inside = inBounds(extent.first, extent.last + bytes);
   for (Mask rest = lanes; rest; rest &= rest - 1) {
     const int lane = __builtin_ctz(rest);
     const std::uint64_t address = addresses[lane];

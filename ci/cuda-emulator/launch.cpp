@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <atomic>
+#include <exception>
 #include <mutex>
-#include <optional>
 #include <thread>
 
 #include "block.h"
@@ -43,33 +43,36 @@ void launch(const Kernel &kernel, Dim3 grid, Dim3 block, std::uint32_t dynamicSh
   // Blocks are begun in order, so when one traps, all that could trap before it are under way:
   // they run to their end, and the trap that is thrown does not depend on the workers' timing.
   std::atomic<std::uint64_t> next{0};
-  std::atomic<std::uint64_t> firstTrapped{blocks};
-  std::optional<Trap> trap;
+  std::atomic<std::uint64_t> firstFailed{blocks};
+  std::exception_ptr failure;
   std::mutex mutex;
   const auto work = [&] {
-    Block runner(shape);
-    for (;;) {
-      const std::uint64_t number = next++;
-      if (number >= firstTrapped) return;
-      try {
+    std::uint64_t number = 0;
+    try {
+      Block runner(shape);
+      while ((number = next++) < firstFailed) {
         runner.run({static_cast<std::uint32_t>(number % grid.x),
                     static_cast<std::uint32_t>(number / grid.x % grid.y),
                     static_cast<std::uint32_t>(number / grid.x / grid.y)});
-      } catch (const Trap &thrown) {
-        std::lock_guard lock(mutex);
-        if (number < firstTrapped) {
-          firstTrapped = number;
-          trap.emplace(thrown);
-        }
-        return;
+      }
+    } catch (...) {
+      // A Trap, or there is no memory; nothing may leave a thread.
+      const std::lock_guard lock(mutex);
+      if (number < firstFailed) {
+        firstFailed = number;
+        failure = std::current_exception();
       }
     }
   };
   std::vector<std::thread> threads;
-  for (std::uint64_t k = 1; k < workers; k++) threads.emplace_back(work);
+  try {
+    while (threads.size() + 1 < workers) threads.emplace_back(work);
+  } catch (const std::exception &) {
+    // The system has no more threads, or no memory for them: those that there are do the work.
+  }
   work();
   for (std::thread &thread : threads) thread.join();
-  if (trap) throw *trap;
+  if (failure) std::rethrow_exception(failure);
 }
 
 }  // namespace ptx

@@ -31,6 +31,8 @@ struct Slot {
   enum class Presence : std::uint8_t { Required, Optional, Absent };
   Presence presence = Presence::Required;
   std::int32_t otherwise = 0;
+  // Or the value of another slot, this one.
+  int otherwiseAs = -1;
   // Elements of a vector operand {a,b,...}; 0: the operand is no vector.
   std::uint8_t elements = 0;
   // The state space of an address.
@@ -50,6 +52,11 @@ struct Slot {
     Slot slot = *this;
     slot.presence = Presence::Optional;
     slot.otherwise = value;
+    return slot;
+  }
+  Slot orElseAs(int k) const {
+    Slot slot = orElse(0);
+    slot.otherwiseAs = k;
     return slot;
   }
   Slot always(std::int32_t value) const {

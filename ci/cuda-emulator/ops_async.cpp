@@ -1,7 +1,6 @@
 // cp.async: copies from global to shared memory that land when their thread waits for them, not a
 // moment earlier.
 
-#include <algorithm>
 #include <cstring>
 
 #include "access.h"
@@ -22,7 +21,12 @@ void begin(Warp &warp, const Instruction &instruction, Mask lanes) {
   Mask whole = 0;
   for (Mask rest = lanes; rest; rest &= rest - 1) {
     const int lane = __builtin_ctz(rest);
-    const u32 wanted = std::min(sourceBytes[lane], bytes);
+    const u32 wanted = sourceBytes[lane];
+    if (wanted > bytes) {
+      throw Fault{CudaError::LaunchFailed, lane,
+                  "cp.async of " + std::to_string(bytes) + " bytes which is to read " +
+                      std::to_string(wanted)};
+    }
     if (wanted == bytes) whole |= Mask{1} << lane;
     if (from[lane] & (bytes - 1)) {
       throw Fault{CudaError::MisalignedAddress, lane,
@@ -37,7 +41,7 @@ void begin(Warp &warp, const Instruction &instruction, Mask lanes) {
     const auto target = static_cast<u32>(to[lane]);
     block.shadow.beginCopy(warp.index, target, bytes, lane, instruction.line);
     warp.copies.begin({from[lane], target, 0, static_cast<u8>(lane), static_cast<u8>(bytes),
-                       static_cast<u8>(std::min(sourceBytes[lane], bytes)), instruction.line});
+                       static_cast<u8>(sourceBytes[lane]), instruction.line});
   }
 }
 
@@ -65,10 +69,10 @@ void waitAll(Warp &warp, const Instruction &, Mask lanes) {
 }  // namespace
 
 void addAsyncCopies(OperationTable &t) {
-  // -1: as many bytes are read as written.
+  // If not told otherwise, as many bytes are read as written.
   Slot size = input<u32>;
   Operation copy{begin,
-                 {addressIn(Space::Shared), addressIn(Space::Global), size, size.orElse(-1)}};
+                 {addressIn(Space::Shared), addressIn(Space::Global), size, size.orElseAs(2)}};
   // The decoder narrows this to the number that the instruction gives.
   copy.accessBytes = 4;
   t.add("cp.async.ca.shared.global", copy);

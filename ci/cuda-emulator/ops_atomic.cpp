@@ -104,6 +104,7 @@ struct Add {
   T operator()(T a, T b) const {
     return a + b;
   }
+  f32 operator()(f32 a, f32 b) const { return canonical(a + b); }
   f16 operator()(f16 a, f16 b) const { return toF16<Round::Nearest>(toFloat(a) + toFloat(b)); }
   bf16 operator()(bf16 a, bf16 b) const { return toBf16<Round::Nearest>(toFloat(a) + toFloat(b)); }
   template <class T>

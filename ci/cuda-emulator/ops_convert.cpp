@@ -91,13 +91,16 @@ T integral(T value) {
   }
 }
 
-// Out of range is the nearest integer in range, NaN is 0.
+// Out of range is the nearest integer in range. NaN is 0, but from f64, and to 64 bits, the
+// highest bit alone.
 template <class D, class T>
 D clampToInteger(T value) {
+  constexpr bool WIDE = std::is_same_v<T, f64> || sizeof(D) == 8;
+  constexpr D NAN_INTEGER = WIDE ? static_cast<D>(u64{1} << (8 * sizeof(D) - 1)) : D{0};
   constexpr T LOW = static_cast<T>(std::numeric_limits<D>::min());
   // The power of two behind the largest value, which a float holds exactly.
   constexpr T HIGH = static_cast<T>(std::numeric_limits<D>::max() / 2 + 1) * 2;
-  if (!(value > LOW)) return isNan(value) ? D{0} : std::numeric_limits<D>::min();
+  if (!(value > LOW)) return isNan(value) ? NAN_INTEGER : std::numeric_limits<D>::min();
   return value < HIGH ? static_cast<D>(value) : std::numeric_limits<D>::max();
 }
 

@@ -1,6 +1,7 @@
 // .f32 and .f64 arithmetic. Results of .rn, .rz, .rm and .rp are exact in the sense of IEEE 754; the
 // .approx functions of a GPU come within a few units in the last place, and here they are what the C
-// library gives, which is closer. NaNs keep no payload that a program could rely on.
+// library gives, which is closer. Where a .f32 result is NaN it is the one NaN that GPUs give; .f64
+// keeps the payloads of its operands.
 
 #include <cmath>
 
@@ -12,41 +13,45 @@ namespace {
 
 // ---- f32 with .ftz and .sat ----------------------------------------------------------------------
 
+template <bool ftz, bool sat = false>
+f32 finish(f32 value) {
+  return canonical(saturate<sat>(flush<ftz>(value)));
+}
+
 template <Round mode, bool ftz, bool sat>
 void addRounded(OperationTable &t, const std::string &round, const std::string &suffix) {
   const auto name = [&](const char *op) { return op + round + suffix; };
   t.pure<f32, f32, f32>(name("add"), [](f32 a, f32 b) {
     const auto f = [](f32 x, f32 y, f32) { return x + y; };
-    return saturate<sat>(flush<ftz>(rounded<mode>(f, flush<ftz>(a), flush<ftz>(b))));
+    return finish<ftz, sat>(rounded<mode>(f, flush<ftz>(a), flush<ftz>(b)));
   });
   t.pure<f32, f32, f32>(name("sub"), [](f32 a, f32 b) {
     const auto f = [](f32 x, f32 y, f32) { return x - y; };
-    return saturate<sat>(flush<ftz>(rounded<mode>(f, flush<ftz>(a), flush<ftz>(b))));
+    return finish<ftz, sat>(rounded<mode>(f, flush<ftz>(a), flush<ftz>(b)));
   });
   t.pure<f32, f32, f32>(name("mul"), [](f32 a, f32 b) {
     const auto f = [](f32 x, f32 y, f32) { return x * y; };
-    return saturate<sat>(flush<ftz>(rounded<mode>(f, flush<ftz>(a), flush<ftz>(b))));
+    return finish<ftz, sat>(rounded<mode>(f, flush<ftz>(a), flush<ftz>(b)));
   });
   if (round.empty()) return;  // fma names its rounding always
   for (const char *op : {"fma", "mad"}) {
     t.pure<f32, f32, f32, f32>(name(op), [](f32 a, f32 b, f32 c) {
       const auto f = [](f32 x, f32 y, f32 z) { return std::fma(x, y, z); };
-      return saturate<sat>(
-          flush<ftz>(rounded<mode>(f, flush<ftz>(a), flush<ftz>(b), flush<ftz>(c))));
+      return finish<ftz, sat>(rounded<mode>(f, flush<ftz>(a), flush<ftz>(b), flush<ftz>(c)));
     });
   }
   if (sat) return;
   t.pure<f32, f32, f32>(name("div"), [](f32 a, f32 b) {
     const auto f = [](f32 x, f32 y, f32) { return x / y; };
-    return flush<ftz>(rounded<mode>(f, flush<ftz>(a), flush<ftz>(b)));
+    return finish<ftz>(rounded<mode>(f, flush<ftz>(a), flush<ftz>(b)));
   });
   t.pure<f32, f32>(name("rcp"), [](f32 a) {
     const auto f = [](f32 x, f32, f32) { return 1.0f / x; };
-    return flush<ftz>(rounded<mode>(f, flush<ftz>(a)));
+    return finish<ftz>(rounded<mode>(f, flush<ftz>(a)));
   });
   t.pure<f32, f32>(name("sqrt"), [](f32 a) {
     const auto f = [](f32 x, f32, f32) { return std::sqrt(x); };
-    return flush<ftz>(rounded<mode>(f, flush<ftz>(a)));
+    return finish<ftz>(rounded<mode>(f, flush<ftz>(a)));
   });
 }
 
@@ -66,18 +71,24 @@ void addUnroundedF32(OperationTable &t) {
   const auto pure1 = [&](const char *name, auto f) { t.pure<f32, f32>(name + suffix, f); };
   pure1("neg", [](f32 a) { return -flush<ftz>(a); });
   pure1("abs", [](f32 a) { return std::fabs(flush<ftz>(a)); });
-  pure1("rcp.approx", [](f32 a) { return flush<ftz>(1.0f / flush<ftz>(a)); });
-  pure1("sqrt.approx", [](f32 a) { return flush<ftz>(std::sqrt(flush<ftz>(a))); });
-  pure1("rsqrt.approx",
-        [](f32 a) { return static_cast<f32>(1.0 / std::sqrt(static_cast<f64>(flush<ftz>(a)))); });
-  pure1("ex2.approx", [](f32 a) { return flush<ftz>(std::exp2(flush<ftz>(a))); });
-  pure1("lg2.approx", [](f32 a) { return flush<ftz>(std::log2(flush<ftz>(a))); });
-  pure1("sin.approx", [](f32 a) { return flush<ftz>(std::sin(flush<ftz>(a))); });
-  pure1("cos.approx", [](f32 a) { return flush<ftz>(std::cos(flush<ftz>(a))); });
-  for (const char *division : {"div.approx", "div.full"}) {
-    t.pure<f32, f32, f32>(division + suffix,
-                          [](f32 a, f32 b) { return flush<ftz>(flush<ftz>(a) / flush<ftz>(b)); });
-  }
+  pure1("rcp.approx", [](f32 a) { return finish<ftz>(1.0f / flush<ftz>(a)); });
+  pure1("sqrt.approx", [](f32 a) { return finish<ftz>(std::sqrt(flush<ftz>(a))); });
+  pure1("rsqrt.approx", [](f32 a) {
+    return canonical(static_cast<f32>(1.0 / std::sqrt(static_cast<f64>(flush<ftz>(a)))));
+  });
+  pure1("ex2.approx", [](f32 a) { return finish<ftz>(std::exp2(flush<ftz>(a))); });
+  pure1("lg2.approx", [](f32 a) { return finish<ftz>(std::log2(flush<ftz>(a))); });
+  pure1("sin.approx", [](f32 a) { return finish<ftz>(std::sin(flush<ftz>(a))); });
+  pure1("cos.approx", [](f32 a) { return finish<ftz>(std::cos(flush<ftz>(a))); });
+  t.pure<f32, f32, f32>("div.full" + suffix,
+                        [](f32 a, f32 b) { return finish<ftz>(flush<ftz>(a) / flush<ftz>(b)); });
+  // The reciprocal of a divisor beyond 2^126 is subnormal, and taken for 0.
+  t.pure<f32, f32, f32>("div.approx" + suffix, [](f32 a, f32 b) {
+    const f32 dividend = flush<ftz>(a);
+    const f32 divisor = flush<ftz>(b);
+    const f32 product = dividend * std::copysign(0.0f, divisor);
+    return finish<ftz>(std::fabs(divisor) > 0x1p126f ? product : dividend / divisor);
+  });
   t.pure<f32, f32, f32>("min" + suffix,
                         [](f32 a, f32 b) { return minimum<false>(flush<ftz>(a), flush<ftz>(b)); });
   t.pure<f32, f32, f32>("max" + suffix,
@@ -170,7 +181,7 @@ void addFloatOperations(OperationTable &t) {
   addUnroundedF64(t);
   addTests<f32>(t, "f32");
   addTests<f64>(t, "f64");
-  t.pure<f32, f32>("tanh.approx.f32", [](f32 a) { return std::tanh(a); });
+  t.pure<f32, f32>("tanh.approx.f32", [](f32 a) { return canonical(std::tanh(a)); });
 }
 
 }  // namespace ptx

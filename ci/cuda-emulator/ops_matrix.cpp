@@ -107,8 +107,10 @@ Fragment elements(Warp &warp, const Instruction &instruction, int operand, int k
   return result;
 }
 
-// The product of two numbers in one of these formats is exact in f32, so with fma or without it the
-// result is the same; where the processor has fma it is faster, and elsewhere very slow.
+// The product of two numbers in one of these formats has no more bits than f32 holds, so with fma or
+// without it the result is the same while the product is in the range of f32, as it always is for
+// f16. Beyond (bf16 and tf32 reach 2^256 and 2^-268) fma does not overflow or underflow in between.
+// Where the processor has fma it is faster, and elsewhere very slow.
 f32 multiplyAdd(f32 a, f32 b, f32 c) {
 #ifdef __FMA__
   return std::fma(a, b, c);
@@ -162,7 +164,7 @@ void multiply(Warp &warp, const Instruction &instruction, Mask) {
         sums[row] = multiplyAdd(a[depth][row], factor, sums[row]);
       }
     }
-    std::memcpy(sum[column], sums, sizeof sums);
+    for (int row = 0; row < ROWS; row++) sum[column][row] = canonical(sums[row]);
   }
   for (int part = 0; part < 4; part++) {
     f32 *d = warp.operand<f32>(instruction, part);

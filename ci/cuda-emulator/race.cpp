@@ -22,15 +22,17 @@ SharedShadow::SharedShadow(std::uint32_t bytes, std::uint32_t granule, int warps
       checkUninitialised_(checkUninitialised) {
   const std::size_t cells = (std::size_t{bytes} + granule - 1) >> shift_;
   written_.resize(cells);
-  read_.resize(cells);
-  readers_.resize(cells);
   writeLine_.resize(cells);
-  readLine_.resize(cells);
+  lastRead_.resize(cells);
+  read_.resize(cells * static_cast<std::size_t>(warps));
+  readers_.resize(read_.size());
+  readLine_.resize(read_.size());
   positions_.resize(static_cast<std::size_t>(warps));
 }
 
 void SharedShadow::reset() {
   std::fill(written_.begin(), written_.end(), 0);
+  std::fill(lastRead_.begin(), lastRead_.end(), 0);
   std::fill(read_.begin(), read_.end(), 0);
   clock_ = 0;
   syncBlock();
@@ -43,6 +45,17 @@ bool SharedShadow::ordered(const Position &now, int warp, int lane, std::uint32_
   if (stamp < now.seen[otherWarp]) return true;
   if (otherWarp != warp) return false;
   return otherLane == lane || (now.laneSeen && stamp < (*now.laneSeen)[lane][otherLane]);
+}
+
+Mask SharedShadow::met(const Position &now, std::uint32_t stamp, Mask readers, Mask lanes) {
+  Mask result = 0;
+  for (Mask rest = lanes; rest; rest &= rest - 1) {
+    const auto &seen = (*now.laneSeen)[lowestLane(rest)];
+    for (int other = 0; other < LANES; other++) {
+      result |= (stamp < seen[other] ? Mask{1} : Mask{0}) << other;
+    }
+  }
+  return readers & result;
 }
 
 void SharedShadow::checkRead(int warp, std::uint32_t cell, Mask lanes) {
@@ -87,26 +100,24 @@ void SharedShadow::checkWrite(int warp, std::uint32_t cell, int lane, bool atomi
       race("write", lane, cell, "was written by", otherWarp, otherLane, writeLine_[cell]);
     }
   }
-  const std::uint32_t stamp = read_[cell] >> READ_STAMP;
-  if (read_[cell] & SEVERAL) {
-    // One of these warps is not this one, and barriers for all warps order them all alike.
-    if (stamp >= now.settled) {
-      race("write", lane, cell, "was read by several warps, last by", -1, -1, readLine_[cell]);
-    }
-    return;
-  }
-  const int otherWarp = read_[cell] & 31;
-  for (Mask rest = readers_[cell]; rest && stamp; rest &= rest - 1) {
-    const int otherLane = lowestLane(rest);
-    if (!ordered(now, warp, lane, stamp, otherWarp, otherLane)) {
-      race("write", lane, cell, "was read by", otherWarp, otherLane, readLine_[cell]);
+  if (lastRead_[cell] < now.settled) return;
+  for (int otherWarp = 0; otherWarp < warps_; otherWarp++) {
+    const std::size_t other = ofWarp(otherWarp, cell);
+    const std::uint32_t stamp = read_[other];
+    if (stamp < now.seen[otherWarp]) continue;
+    for (Mask rest = readers_[other]; rest; rest &= rest - 1) {
+      const int otherLane = lowestLane(rest);
+      if (!ordered(now, warp, lane, stamp, otherWarp, otherLane)) {
+        race("write", lane, cell, "was read by", otherWarp, otherLane, readLine_[other]);
+      }
     }
   }
 }
 
 void SharedShadow::atomic(int warp, std::uint32_t address, std::uint32_t bytes, int lane,
                           std::int32_t line) {
-  const Position &now = positions_[warp];
+  Position &now = positions_[warp];
+  now.touched |= Mask{1} << lane;
   for (std::uint32_t cell = address >> shift_; cell < (address + bytes) >> shift_; cell++) {
     if (written_[cell] == 0 && checkUninitialised_) checkRead(warp, cell, Mask{1} << lane);
     checkWrite(warp, cell, lane, true);
@@ -126,6 +137,7 @@ void SharedShadow::atomic(int warp, std::uint32_t address, std::uint32_t bytes, 
 
 void SharedShadow::beginCopy(int warp, std::uint32_t address, std::uint32_t bytes, int lane,
                              std::int32_t line) {
+  positions_[warp].touched |= Mask{1} << lane;
   const std::uint32_t first = address >> shift_;
   const std::uint32_t cells = bytes >> shift_;
   writeCells(warp, first, static_cast<int>(cells), line, [lane](int) { return lane; });
@@ -134,6 +146,7 @@ void SharedShadow::beginCopy(int warp, std::uint32_t address, std::uint32_t byte
 
 void SharedShadow::land(int warp, std::uint32_t address, std::uint32_t bytes, int lane,
                         std::int32_t line) {
+  positions_[warp].touched |= Mask{1} << lane;
   const std::uint32_t stamp = positions_[warp].stamp;
   for (std::uint32_t cell = address >> shift_; cell < (address + bytes) >> shift_; cell++) {
     written_[cell] = stamp << WRITE_STAMP | warp << 5 | lane;
@@ -152,6 +165,7 @@ static bool contiguous(const Addresses &addresses, std::uint32_t bytes) {
 
 void SharedShadow::read(int warp, const Addresses &addresses, std::uint32_t bytes, Mask lanes,
                         std::int32_t line) {
+  positions_[warp].touched |= lanes;
   const int cells = static_cast<int>(bytes >> shift_);
   if (lanes == ALL_LANES && contiguous(addresses, bytes)) {
     const int shift = __builtin_ctz(static_cast<unsigned>(cells));
@@ -175,6 +189,7 @@ void SharedShadow::read(int warp, const Addresses &addresses, std::uint32_t byte
 
 void SharedShadow::write(int warp, const Addresses &addresses, std::uint32_t bytes, Mask lanes,
                          std::int32_t line) {
+  positions_[warp].touched |= lanes;
   const int cells = static_cast<int>(bytes >> shift_);
   if (lanes == ALL_LANES && contiguous(addresses, bytes)) {
     const int shift = __builtin_ctz(static_cast<unsigned>(cells));
@@ -199,11 +214,13 @@ void SharedShadow::advance() {
   for (std::uint32_t &written : written_) {
     if (written != 0 && written < IN_FLIGHT) written = 1u << WRITE_STAMP | (written & 1023);
   }
+  std::fill(lastRead_.begin(), lastRead_.end(), 0);
   std::fill(read_.begin(), read_.end(), 0);
   for (Position &position : positions_) {
     position.stamp = clock_;
     position.seen.fill(clock_);
     position.settled = clock_;
+    position.touched = 0;
     position.laneSeen.reset();
   }
 }
@@ -213,7 +230,9 @@ void SharedShadow::syncLanes(int warp, Mask lanes, Mask live) {
   Position &now = positions_[warp];
   now.stamp = clock_;
   if (!checkRaces_) return;
-  if (lanes == live) {
+  // Lanes that have exited meet nobody, so what they did stays unordered.
+  if (lanes == live && (now.touched & ~lanes) == 0) {
+    now.touched = 0;
     now.seen[warp] = clock_;
     now.settled = *std::min_element(now.seen.begin(), now.seen.begin() + warps_);
     return;
@@ -237,6 +256,7 @@ void SharedShadow::syncBlock() {
     position.stamp = clock_;
     position.seen.fill(clock_);
     position.settled = checkRaces_ ? clock_ : STAMP_LIMIT;
+    position.touched = 0;
     position.laneSeen.reset();
   }
 }
@@ -281,15 +301,11 @@ void SharedShadow::unfinishedCopy(const char *access, int lane, std::uint32_t ce
 
 void SharedShadow::race(const char *access, int lane, std::uint32_t cell, const char *other,
                         int otherWarp, int otherLane, std::int32_t line) const {
-  std::string message =
-      "shared-memory race: " + std::string(access) + " of " + place(cell) + ", which " + other;
-  if (otherWarp >= 0) {
-    message += " lane " + std::to_string(otherLane) + " of warp " + std::to_string(otherWarp);
-  } else {
-    message += " the code";
-  }
-  message += " at PTX line " + std::to_string(line) + " with no barrier between";
-  throw Fault{CudaError::LaunchFailed, lane, message};
+  throw Fault{CudaError::LaunchFailed, lane,
+              "shared-memory race: " + std::string(access) + " of " + place(cell) + ", which " +
+                  other + " lane " + std::to_string(otherLane) + " of warp " +
+                  std::to_string(otherWarp) + " at PTX line " + std::to_string(line) +
+                  " with no barrier between"};
 }
 
 }  // namespace ptx

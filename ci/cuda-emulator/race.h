@@ -13,10 +13,10 @@
 // one comparison with the stamp of the last barrier in common.
 //
 // The finding does not depend on the order in which the emulator happens to run warps and lanes. Two
-// corners are not exact: after bar.warp.sync with a part of the lanes, only the last readers of a
-// cell are remembered, so that a race with earlier ones can go unseen; and of several warps that
-// read a cell between two barriers for the whole block, a barrier for some of the warps is not
-// enough to let one of them write it.
+// corners are not exact, and may see a race where there is none: after atomics of several threads
+// nothing less than a barrier of the block lets one of them touch the cell in another way; and
+// among bar.warp.sync with parts of the lanes, a read by some lanes makes earlier ones, which these
+// lanes have not met since, count as if they were as late.
 #pragma once
 
 #include <array>
@@ -45,6 +45,7 @@ class SharedShadow {
 
   // All these lanes read the same bytes, each by itself or together.
   void read(int warp, std::uint32_t address, std::uint32_t bytes, Mask lanes, std::int32_t line) {
+    positions_[warp].touched |= lanes;
     readCells(warp, address >> shift_, static_cast<int>(bytes >> shift_), line,
               [&](int) { return lanes; });
   }
@@ -76,13 +77,11 @@ class SharedShadow {
 
  private:
   // A write is stamp | atomic, by several threads | atomic | warp | lane; 0 means never written, and
-  // the largest stamp that a copy is in flight. A read is stamp | by several warps | warp, with its
-  // lanes in a mask.
+  // the largest stamp that a copy is in flight. Of reads each warp's are kept, the last stamp and
+  // the lanes, and of all warps together the last stamp, to know in most cases that all are ordered.
   static constexpr int WRITE_STAMP = 12;
   static constexpr std::uint32_t ATOMICS = 1u << 11;
   static constexpr std::uint32_t ATOMIC = 1u << 10;
-  static constexpr int READ_STAMP = 6;
-  static constexpr std::uint32_t SEVERAL = 1u << 5;
   static constexpr std::uint32_t STAMP_LIMIT = (1u << (32 - WRITE_STAMP)) - 1;
   static constexpr std::uint32_t IN_FLIGHT = STAMP_LIMIT << WRITE_STAMP;
 
@@ -94,6 +93,8 @@ class SharedShadow {
     std::array<std::uint32_t, MAX_WARPS> seen{};
     // The smallest of these: smaller stamps are ordered, whoever it was.
     std::uint32_t settled = 1;
+    // Lanes that have accessed memory since the last barrier for all of them.
+    Mask touched = 0;
     // The same for pairs of lanes, once some of a warp's lanes have met without the others.
     std::unique_ptr<std::array<std::array<std::uint32_t, LANES>, LANES>> laneSeen;
   };
@@ -104,9 +105,10 @@ class SharedShadow {
   void readCells(int warp, std::uint32_t first, int count, std::int32_t line, LanesOf lanesOf) {
     const Position &now = positions_[warp];
     std::uint32_t *const written = written_.data() + first;
-    std::uint32_t *const read = read_.data() + first;
-    Mask *const readers = readers_.data() + first;
-    std::int32_t *const readLine = readLine_.data() + first;
+    std::uint32_t *const lastRead = lastRead_.data() + first;
+    std::uint32_t *const read = read_.data() + ofWarp(warp, first);
+    Mask *const readers = readers_.data() + ofWarp(warp, first);
+    std::int32_t *const readLine = readLine_.data() + ofWarp(warp, first);
     // Written, and before the last barrier: the usual case in one comparison (0 wraps to the top).
     const std::uint32_t settledWrite = (now.settled << WRITE_STAMP) - 1;
     bool settled = true;
@@ -116,17 +118,20 @@ class SharedShadow {
         if (written[k] - 1 >= settledWrite) checkRead(warp, first + k, lanesOf(k));
       }
     }
-    const std::uint32_t settledRead = now.settled << READ_STAMP;
-    const std::uint32_t mine = now.stamp << READ_STAMP | static_cast<std::uint32_t>(warp);
-    const std::uint32_t several = now.stamp << READ_STAMP | SEVERAL;
+    // Earlier readers that this warp's barriers have not ordered must not be forgotten, unless one
+    // of these lanes has met them: what comes after its read then comes after theirs.
+    if (now.laneSeen) {
+      for (int k = 0; k < count; k++) {
+        if (read[k] >= now.seen[warp]) readers[k] &= ~met(now, read[k], readers[k], lanesOf(k));
+      }
+    }
+    const std::uint32_t seen = now.seen[warp];
+    const std::uint32_t stamp = now.stamp;
 #pragma GCC ivdep
     for (int k = 0; k < count; k++) {
-      const std::uint32_t before = read[k];
-      const Mask lanes = lanesOf(k);
-      const bool others =
-          (before >= settledRead) & ((before & 63) != static_cast<std::uint32_t>(warp));
-      readers[k] = before == mine ? readers[k] | lanes : lanes;
-      read[k] = others ? several : mine;
+      readers[k] = (read[k] >= seen ? readers[k] : 0) | lanesOf(k);
+      read[k] = stamp;
+      lastRead[k] = lastRead[k] > stamp ? lastRead[k] : stamp;
       readLine[k] = line;
     }
   }
@@ -135,17 +140,16 @@ class SharedShadow {
   void writeCells(int warp, std::uint32_t first, int count, std::int32_t line, LaneOf laneOf) {
     const Position &now = positions_[warp];
     std::uint32_t *const written = written_.data() + first;
-    const std::uint32_t *const read = read_.data() + first;
+    const std::uint32_t *const lastRead = lastRead_.data() + first;
     std::int32_t *const writeLine = writeLine_.data() + first;
     const std::uint32_t settledWrite = now.settled << WRITE_STAMP;
-    const std::uint32_t settledRead = now.settled << READ_STAMP;
     bool settled = true;
     for (int k = 0; k < count; k++) {
-      settled &= (written[k] < settledWrite) & (read[k] < settledRead);
+      settled &= (written[k] < settledWrite) & (lastRead[k] < now.settled);
     }
     if (!settled) {
       for (int k = 0; k < count; k++) {
-        if (written[k] >= settledWrite || read[k] >= settledRead) {
+        if (written[k] >= settledWrite || lastRead[k] >= now.settled) {
           checkWrite(warp, first + k, laneOf(k), false);
         }
       }
@@ -163,6 +167,12 @@ class SharedShadow {
   void checkWrite(int warp, std::uint32_t cell, int lane, bool atomic);
   bool ordered(const Position &now, int warp, int lane, std::uint32_t stamp, int otherWarp,
                int otherLane) const;
+  // Of these readers those whose reads, with that stamp, are ordered before the present of one of
+  // these lanes, all of one warp.
+  static Mask met(const Position &now, std::uint32_t stamp, Mask readers, Mask lanes);
+  std::size_t ofWarp(int warp, std::uint32_t cell) const {
+    return static_cast<std::size_t>(warp) * written_.size() + cell;
+  }
   [[noreturn]] void race(const char *access, int lane, std::uint32_t cell, const char *other,
                          int otherWarp, int otherLane, std::int32_t line) const;
   [[noreturn]] void unfinishedCopy(const char *access, int lane, std::uint32_t cell) const;
@@ -175,9 +185,11 @@ class SharedShadow {
   const bool checkUninitialised_;
   std::uint32_t clock_ = 1;
   std::vector<std::uint32_t> written_;
+  std::vector<std::int32_t> writeLine_;
+  std::vector<std::uint32_t> lastRead_;
+  // For each warp, all cells.
   std::vector<std::uint32_t> read_;
   std::vector<Mask> readers_;
-  std::vector<std::int32_t> writeLine_;
   std::vector<std::int32_t> readLine_;
   std::vector<Position> positions_;
 };

@@ -151,6 +151,9 @@ inline bool isNan(f64 value) { return value != value; }
 inline f32 canonicalNan(f32) { return bitsAs<f32>(NAN_F32); }
 inline f64 canonicalNan(f64) { return bitsAs<f64>(u64{0x7fff'ffff'ffff'ffffu}); }
 
+// The result of .f32 arithmetic, which has one NaN, whatever came in.
+inline f32 canonical(f32 value) { return isNan(value) ? canonicalNan(value) : value; }
+
 // min and max: a NaN loses against a number, unless propagated (.NaN), and -0 is less than +0.
 // Written as selections, not branches, so that loops over lanes become vector code.
 template <bool propagate, bool larger, class T>

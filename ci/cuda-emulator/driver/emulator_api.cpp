@@ -6,7 +6,10 @@ using namespace ptx;
 const char *ptx_emulator_last_trap() {
   Driver &driver = Driver::instance();
   const std::lock_guard<std::mutex> lock(driver.mutex);
-  return driver.lastTrap.c_str();
+  // The caller's own: another thread's trap must not change it under its eyes.
+  thread_local std::string text;
+  text = driver.lastTrap;
+  return text.c_str();
 }
 
 long ptx_emulator_live_objects() {

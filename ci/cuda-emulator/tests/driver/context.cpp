@@ -131,6 +131,26 @@ TEST("a trap kills its context and no other") {
   CHECK_DONE(cuCtxPopCurrent_v2(nullptr));
 }
 
+// What a thread was told stays as it is while others trap and ask.
+TEST("the text of the last trap is the caller's own") {
+  const auto fail = [](const char *launchToFail) {
+    Session session;
+    CUdeviceptr buffer = allocate(64);
+    void *parameters[] = {&buffer};
+    const Switched next("PTX_EMULATOR_FAIL_LAUNCH", launchToFail);
+    CHECK_DONE(cuLaunchKernel(function(loadModule(), "stray"), 1, 1, 1, 1, 1, 1, 0, nullptr,
+                              parameters, nullptr));
+    CHECK(cuCtxSynchronize() != CUDA_SUCCESS);
+    return ptx_emulator_last_trap();
+  };
+  const char *mine = fail("0");
+  const std::string text = mine;
+  std::string others;
+  std::thread([&] { others = fail("1"); }).join();
+  CHECK(!others.empty() && others != text);
+  CHECK_EQUAL(std::string(mine), text);
+}
+
 TEST("a launch that is told to fail") {
   Session session;
   const CUfunction kernel = function(loadModule(), "add");

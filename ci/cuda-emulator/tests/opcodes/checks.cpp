@@ -1,6 +1,11 @@
 // What the emulator must refuse to do: each fault is planted in a small kernel and must be caught,
 // and a sibling that differs in nothing but the fault must run.
+#include <sys/resource.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <fstream>
+#include <new>
 #include <optional>
 
 #include "reference.h"
@@ -133,6 +138,26 @@ TEST("global memory: an access that begins inside and ends outside") {
       caught = trap.code == ILLEGAL;
     }
     CHECK(caught);
+  }
+}
+
+// Where address and size add up to 0, after an access that is right: its allocation is remembered.
+TEST("global memory: the last bytes of the address space") {
+  const std::string right = "ld.global.v4.b32 {%r1, %r2, %r3, %r4}, [%buffer];\nbar.sync 0;\n";
+  Launch unchecked;
+  unchecked.options.checkUninitialised = false;
+  for (Launch launch : {Launch{}, unchecked}) {
+    launch.threads = 1;
+    for (const char *access :
+         {"ld.global.b32 %r1, [%rd1+-4];", "ld.global.v4.b32 {%r1, %r2, %r3, %r4}, [%rd1+-16];",
+          "ld.b32 %r1, [%rd1+-4];", "st.global.b32 [%rd1+-4], %tid;",
+          "st.global.v4.b32 [%rd1+-16], {%tid, %tid, %tid, %tid};", "st.b32 [%rd1+-4], %tid;",
+          "atom.global.add.u32 %r1, [%rd1+-4], 1;", "red.global.add.u32 [%rd1+-4], 1;",
+          "cp.async.ca.shared.global [shared], [%rd1+-4], 4;",
+          "cp.async.ca.shared.global [shared], [%rd1+-16], 16;",
+          "mov.u32 %r1, 8; cp.async.ca.shared.global [shared], [%rd1+-16], 16, %r1;"}) {
+      expectTrap(right + "mov.u64 %rd1, 0;\n" + access, ILLEGAL, "out of bounds", launch);
+    }
   }
 }
 
@@ -308,6 +333,68 @@ TEST("races among some lanes") {
   expectRuns(four + "bar.warp.sync -1;\n" + onlyLane(4, "ld.shared.b32 %r1, [shared];"), warp);
 }
 
+TEST("races with lanes that have read before the last barrier of some") {
+  const Launch warp{32};
+  const auto read = [](int lane) { return onlyLane(lane, "ld.shared.b32 %r1, [shared];"); };
+  const auto write = [](int lane) { return onlyLane(lane, "st.shared.b32 [shared], 1;"); };
+  const std::string begin =
+      "st.shared.b32 [%mine], %tid; bar.sync 0; setp.lt.u32 %p1, %lane, 4; setp.lt.u32 %p2, %lane, "
+      "8;\n";
+  const std::string four = "@%p1 bar.warp.sync 15;\n";
+  const std::string eight = "@%p2 bar.warp.sync 255;\n";
+  // Lane 5 has not met lane 1, though lane 0 has read after it.
+  expectTrap(begin + read(5) + four + read(0) + four + write(1), FAILED, "lane 5", warp);
+  expectRuns(begin + read(3) + four + read(0) + four + write(1), warp);
+  expectRuns(begin + read(5) + four + read(0) + eight + write(1), warp);
+  expectRuns(begin + read(5) + eight + read(0) + four + write(1), warp);
+  // All read, meet in groups, and one goes on with its own copy of the word.
+  expectRuns(begin + "@%p2 ld.shared.b32 %r1, [shared];\n" + eight + read(0) + write(0), warp);
+  expectTrap(begin + "@%p2 ld.shared.b32 %r1, [shared];\n" + four + read(0) + write(0), FAILED,
+             "read by lane 4", warp);
+}
+
+TEST("races with lanes that have exited") {
+  const Launch warp{32};
+  // The upper half reads or not, and goes; the lower half meets, and one of it writes.
+  const auto leave = [](const std::string &first) {
+    return "st.shared.b32 [%mine], %tid; bar.sync 0; setp.ge.u32 %p1, %lane, 16;\n" + first +
+           "@%p1 exit;\nbar.warp.sync 65535;\n" + onlyLane(1, "st.shared.b32 [shared], 1;");
+  };
+  expectRuns(leave(""), warp);
+  expectRuns(leave(onlyLane(7, "ld.shared.b32 %r1, [shared];")), warp);
+  expectTrap(leave(onlyLane(20, "ld.shared.b32 %r1, [shared];")), FAILED, "read by lane 20", warp);
+}
+
+TEST("races with readers of several warps") {
+  const Launch four{128};
+  const auto read = [](int warp) {
+    return onlyWarp(warp, onlyLane(0, "ld.shared.b32 %r1, [shared];"));
+  };
+  const std::string begin = "st.shared.b32 [%mine], %tid; bar.sync 0; setp.lt.u32 %p1, %warp, 3;\n";
+  const std::string meet = "@%p1 bar.sync 1, 96;\n";
+  const std::string write = onlyWarp(2, onlyLane(0, "st.shared.b32 [shared], 1;"));
+  expectRuns(begin + read(0) + read(1) + meet + write, four);
+  expectTrap(begin + read(0) + read(3) + meet + write, FAILED, "of warp 3", four);
+  expectTrap(begin + read(3) + read(1) + meet + write, FAILED, "of warp 3", four);
+  expectTrap(begin + read(0) + read(1) + write, FAILED, "of warp 0", four);
+  // One of the readers reads late, behind a barrier of its own.
+  expectRuns(begin + read(0) + onlyWarp(1, "bar.warp.sync -1;") + read(1) + meet + write, four);
+  expectTrap(begin + read(0) + meet + read(1) + write, FAILED, "of warp 1", four);
+}
+
+TEST("races with atomics of several lanes") {
+  const Launch warp{32};
+  const std::string add = "st.shared.b32 [%mine], 0; bar.sync 0; red.shared.add.u32 [shared], 1;\n";
+  // The last lane's own atomic does not order those of the others before its read.
+  for (const int lane : {0, 31}) {
+    const std::string read = onlyLane(lane, "ld.shared.b32 %r1, [shared];");
+    const std::string write = onlyLane(lane, "st.shared.b32 [shared], 1;");
+    expectTrap(add + read, FAILED, "race", warp);
+    expectTrap(add + write, FAILED, "race", warp);
+    expectRuns(add + "bar.warp.sync -1;\n" + read + write, warp);
+  }
+}
+
 TEST("races and barriers of some warps") {
   const Launch four{128};
   const std::string write = "st.shared.b32 [%mine], %tid;\n";
@@ -407,6 +494,13 @@ TEST("cp.async: bounds, alignment, uninitialised source") {
   expectRuns("mov.u32 %r1, 8;\n" + copy("shared", "%buffer+1008", "16, %r1"), one);
   expectTrap("mov.u32 %r1, 8;\n" + copy("shared", "%buffer+1024", "16, %r1"), ILLEGAL,
              "out of bounds", one);
+  // More than fits is undefined, and is what a subtraction that went below 0 asks for.
+  expectRuns("mov.u32 %r1, 16;\n" + copy("shared", "%buffer", "16, %r1"), one);
+  for (const char *tooMany : {"17", "-8", "-1"}) {
+    expectTrap(
+        "mov.u32 %r1, " + std::string(tooMany) + ";\n" + copy("shared", "%buffer", "16, %r1"),
+        FAILED, "which is to read", one);
+  }
 }
 
 // ---- Barriers, warps, the end --------------------------------------------------------------------
@@ -465,6 +559,47 @@ TEST("trap and brkpt") {
 }
 
 // ---- What a trap says ----------------------------------------------------------------------------
+
+// No more memory for this process than it has plus so many bytes.
+class MemoryLimit {
+ public:
+  explicit MemoryLimit(std::size_t more) {
+    getrlimit(RLIMIT_AS, &before_);
+    std::size_t pages = 0;
+    std::ifstream("/proc/self/statm") >> pages;
+    rlimit limit = before_;
+    limit.rlim_cur = pages * static_cast<std::size_t>(sysconf(_SC_PAGESIZE)) + more;
+    setrlimit(RLIMIT_AS, &limit);
+  }
+  ~MemoryLimit() { setrlimit(RLIMIT_AS, &before_); }
+
+ private:
+  rlimit before_ = {};
+};
+
+// An error inside a worker must come back to the one who launched, and not end the process.
+TEST("a launch for which there is no memory, or no thread") {
+  Launch launch{32, 64};
+  launch.options.workers = 64;
+  // A thread's stack takes 8 MB.
+  {
+    const MemoryLimit limit(std::size_t{4} << 20);
+    expectRuns("st.shared.b32 [%mine], %tid;", launch);
+  }
+  launch.dynamicShared = 1u << 30;
+  launch.options.workers = 4;
+  bool refused = false;
+  {
+    const MemoryLimit limit(std::size_t{256} << 20);
+    try {
+      runProbe("st.shared.b32 [%mine], %tid;", launch);
+    } catch (const std::bad_alloc &) {
+      refused = true;
+    }
+  }
+  CHECK(refused);
+  expectRuns("st.shared.b32 [%mine], %tid;");
+}
 
 TEST("a trap names its place") {
   const std::string text = R"(.visible .entry stray(.param .u64 buffer)
@@ -579,7 +714,9 @@ TEST("atomics: bounds, alignment, races") {
   expectRuns(clear + count + "bar.sync 0;\nld.shared.b32 %r1, [shared];");
   expectTrap(clear + count + "ld.shared.b32 %r1, [shared];", FAILED, "race");
   // Nor may the thread look that was the last of several.
-  expectTrap(clear + onlyWarp(1, count + onlyLane(31, "ld.shared.b32 %r1, [shared];")), FAILED, "race");
-  expectRuns(clear + onlyWarp(1, onlyLane(31, count) + onlyLane(31, "ld.shared.b32 %r1, [shared];")));
+  expectTrap(clear + onlyWarp(1, count + onlyLane(31, "ld.shared.b32 %r1, [shared];")), FAILED,
+             "race");
+  expectRuns(clear +
+             onlyWarp(1, onlyLane(31, count) + onlyLane(31, "ld.shared.b32 %r1, [shared];")));
   expectTrap(onlyWarp(0, onlyLane(0, "st.shared.b32 [shared], 0;")) + count, FAILED, "");
 }

@@ -75,19 +75,24 @@ void betweenIntegers() {
   expectConversion<D, S>("cvt.sat." + types, [](S a) { return clamped<D>(exactly(a)); });
 }
 
-// Source: PTX ISA, "cvt": "cvt.*i" rounds to an integer; out of range is clamped, NaN is 0.
+// Source: PTX ISA, "cvt": "cvt.*i" rounds to an integer; out of range is clamped; NaN is
+// 0 if the source is not .f64 and the destination not of 64 bits, else 1 << (its width - 1).
 template <class D, class S>
 void toInteger(bool ftz) {
   constexpr const char *MODES[] = {".rni", ".rzi", ".rmi", ".rpi"};
   for (const Rounding rounding : ROUNDINGS) {
     for (const char *sat : {"", ".sat"}) {
-      expectConversion<D, S>("cvt" + std::string(MODES[static_cast<int>(rounding)]) +
-                                 (ftz ? ".ftz" : "") + sat + "." + nameOf<D>() + "." + nameOf<S>(),
-                             [&](S a) {
-                               const long double x = exactly(a, ftz);
-                               if (std::isnan(x)) return D{0};
-                               return clamped<D>(roundToInteger(x, rounding));
-                             });
+      expectConversion<D, S>(
+          "cvt" + std::string(MODES[static_cast<int>(rounding)]) + (ftz ? ".ftz" : "") + sat + "." +
+              nameOf<D>() + "." + nameOf<S>(),
+          [&](S a) {
+            const long double x = exactly(a, ftz);
+            if (std::isnan(x)) {
+              const bool wide = std::is_same_v<S, double> || sizeof(D) == 8;
+              return static_cast<D>(wide ? std::uint64_t{1} << (8 * sizeof(D) - 1) : 0);
+            }
+            return clamped<D>(roundToInteger(x, rounding));
+          });
     }
   }
 }

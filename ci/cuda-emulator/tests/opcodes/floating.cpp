@@ -167,6 +167,48 @@ TEST("f64 arithmetic") {
   exact<double>(false, "f64");
 }
 
+// Source: PTX ISA, "Floating Point Instructions": single-precision instructions that give NaN give
+// the canonical NaN 0x7fffffff, and payloads are lost.
+TEST("the bits of NaN in f32 results") {
+  constexpr std::uint32_t ZERO = 0, ONE = 0x3f80'0000, INFINITE = 0x7f80'0000,
+                          NEGATIVE = 0xff80'0000, PAYLOAD = 0xffc1'2345, SIGNALLING = 0x7f80'0001;
+  const auto expectNan = [](const std::string &opcode, auto... bits) {
+    const std::vector<std::tuple<decltype(bits)...>> arguments{{bits...}};
+    const auto result = evaluate<std::uint32_t>(spell(opcode, sizeof...(bits)), arguments)[0];
+    check(result == 0x7fff'ffff, __FILE__, __LINE__,
+          [&] { return opcode + " gives NaN as 0x" + describe(result); });
+  };
+  for (const std::string ftz : {"", ".ftz"}) {
+    const std::string type = ftz + ".f32";
+    for (const std::string round : {".rn", ".rz", ".rm", ".rp"}) {
+      expectNan("add" + round + type, INFINITE, NEGATIVE);
+      expectNan("sub" + round + type, INFINITE, INFINITE);
+      expectNan("mul" + round + type, ZERO, INFINITE);
+      expectNan("div" + round + type, ZERO, ZERO);
+      expectNan("fma" + round + type, ZERO, INFINITE, ONE);
+      expectNan("sqrt" + round + type, NEGATIVE);
+      for (const std::uint32_t nan : {PAYLOAD, SIGNALLING}) {
+        for (const char *op : {"add", "sub", "mul", "div"}) {
+          expectNan(op + round + type, nan, ONE);
+          expectNan(op + round + type, ONE, nan);
+        }
+        expectNan("fma" + round + type, ONE, ONE, nan);
+        expectNan("rcp" + round + type, nan);
+      }
+    }
+    for (const char *op : {"rcp", "sqrt", "rsqrt", "ex2", "lg2", "sin", "cos"}) {
+      expectNan(op + (".approx" + type), PAYLOAD);
+    }
+    for (const char *op : {"sqrt", "rsqrt", "lg2"}) expectNan(op + (".approx" + type), NEGATIVE);
+    for (const char *op : {"sin", "cos"}) expectNan(op + (".approx" + type), INFINITE);
+    for (const char *op : {"div.approx", "div.full"}) {
+      expectNan(op + type, ZERO, ZERO);
+      expectNan(op + type, PAYLOAD, ONE);
+    }
+  }
+  expectNan("tanh.approx.f32", PAYLOAD);
+}
+
 TEST("testp and copysign") {
   tested<float>("f32");
   tested<double>("f64");
@@ -196,7 +238,7 @@ TEST("approximate f32 functions") {
         "cos.approx", ftz, {0, trigonometric}, [](double a) { return std::cos(a); },
         sweep(1e-44, 3.14159));
     for (const char *division : {"div.approx", "div.full"}) {
-      // For divisors of a size between 2^-126 and 2^126; larger ones may give 0.
+      // For divisors of a size between 2^-126 and 2^126; larger ones have their own rule.
       std::vector<std::tuple<float, float>> pairs;
       for (const auto &pair : combinations<float, float>()) {
         const float b = std::fabs(std::get<1>(pair));
@@ -212,6 +254,17 @@ TEST("approximate f32 functions") {
             return near(actual, quotient(a, b), ftz, {2});
           });
     }
+  }
+  // Source: PTX ISA, "div": for divisors of a size between 2^126 and 2^128 div.approx gives 0, or NaN
+  // if the dividend is an infinity.
+  for (const bool ftz : {false, true}) {
+    const auto large = product<float, float>(values<float>(), {8.6e37f, -1.7e38f, 3.4e38f});
+    expectWithin<float>(
+        "div.approx" + suffix(ftz, false, "f32") + " %d, %a0, %a1;", large,
+        [](float a, float) { return std::isfinite(a) ? 0 : std::nanf(""); },
+        [](float actual, float expected, float, float) {
+          return actual == expected || (std::isnan(actual) && std::isnan(expected));
+        });
   }
   const double relative = std::ldexp(1, -11);
   expectWithin<float>(

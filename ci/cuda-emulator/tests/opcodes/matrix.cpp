@@ -179,7 +179,9 @@ void multiply(const Shape &shape, const Multiplicand &format, const std::functio
         exact += term;
         magnitude += std::fabs(term);
       }
-      const double actual = bitCast<float>(d[static_cast<std::size_t>(i * LANES + lane)]);
+      const std::uint32_t bits = d[static_cast<std::size_t>(i * LANES + lane)];
+      const double actual = bitCast<float>(bits);
+      if (std::isnan(actual)) CHECK_EQUAL(bits, 0x7fff'ffffu);
       check(accept(actual, exact, magnitude), __FILE__, __LINE__, [&] {
         return std::string("mma k") + std::to_string(shape.depth) + " " + format.type + ": row " +
                std::to_string(place.row) + ", column " + std::to_string(place.column) + " is " +

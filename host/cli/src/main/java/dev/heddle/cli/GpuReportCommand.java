@@ -76,6 +76,10 @@ final class GpuReportCommand implements Callable<Integer> {
     if (contract.isNull()) {
       return;
     }
+    if (contract.has("error")) {
+      out.println("contract: gave nothing: " + contract.path("error").asText());
+      return;
+    }
     out.printf(
         Locale.ROOT,
         "contract: %d passed, %d failed, %d skipped%n",

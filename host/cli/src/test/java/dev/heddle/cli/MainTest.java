@@ -139,6 +139,25 @@ class MainTest {
   }
 
   @Test
+  void aReportFailsWithAStepThatGaveNothing() throws IOException {
+    Path pieces = Files.createDirectory(folder.resolve("pieces"));
+    String report = "gpu-report DIR/pieces --out DIR/report.json";
+    assertThat(heddle(report).exit()).as("nothing was run").isEqualTo(3);
+    Files.writeString(pieces.resolve("001.command"), "compare --shape 1,1,1,8,8,8,8");
+    Files.writeString(pieces.resolve("001.failed"), "ended with exit code 134: SIGABRT");
+    Outcome comparison = heddle(report);
+    assertThat(comparison.exit()).isEqualTo(1);
+    assertThat(comparison.out()).contains("ended with exit code 134: SIGABRT");
+    Files.delete(pieces.resolve("001.command"));
+    Files.writeString(pieces.resolve("contract.failed"), "stopped after 3600 s: ");
+    Outcome contract = heddle(report);
+    assertThat(contract.exit()).isEqualTo(1);
+    assertThat(contract.out()).contains("contract: gave nothing: stopped after 3600 s");
+    Files.writeString(pieces.resolve("contract"), "promise\theads\t4\t0\t0\n");
+    assertThat(heddle(report).exit()).as("the contract alone was kept").isEqualTo(0);
+  }
+
+  @Test
   void noCommandIsBadInput() {
     assertThat(heddle(new String[0]).exit()).isEqualTo(2);
   }

@@ -26,7 +26,10 @@ final class Ladder {
   private static final Set<DType> HALVES = Set.of(DType.FP16, DType.BF16);
   private static final Set<DType> ALL = Set.of(DType.values());
 
-  /** Rows of queries times query heads of a group up to which decoding is what splitkv is for. */
+  /**
+   * Rows of queries times query heads of a group up to which decoding is what splitkv is for: two of
+   * its blocks, of which the second reads the keys again, mostly from the cache.
+   */
   private static final long FEW_ROWS = 16;
 
   /** Keys from which on a few rows do not fill the device by themselves. */
@@ -126,8 +129,8 @@ final class Ladder {
     int threadsN = value(tunables, "THREADS_N");
     long qStride = oddStride(shape.headDim());
     long vStride = groups(shape.headDimV(), 4 * threadsN) * 4 * threadsN;
-    long floats =
-        (blockM + blockN) * qStride + blockN * vStride + (long) blockM * (blockN + threadsN);
+    long pStride = (long) threadsN * (blockN / threadsN | 1);
+    long floats = (blockM + blockN) * qStride + blockN * vStride + blockM * pStride;
     return shared(
         Siblings.flash(file, "attention_flash", attention, tunables, Siblings.threads(tunables)),
         4 * floats);

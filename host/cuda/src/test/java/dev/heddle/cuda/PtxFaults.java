@@ -625,13 +625,13 @@ final class PtxFaults {
             WRONG,
             LINEAR,
             replace("add\\.f32 (%f\\d+), (%f\\d+), (%f\\d+)", "fma.rn.f32 $1, 0f40000000, $2, $3")
-                .from("(bias ? bias[column] : 0.0f)")
+                .from("(bias ? bias[column0 + column] : 0.0f)")
                 .nth(0)),
         tiled.change(
             "elements beyond the last",
             OUT_OF_BOUNDS,
             LINEAR,
-            noGuard("if (row < args.rows && column < args.out_features)").every()),
+            noGuard("if (row < args.rows && column < columns_left)").every()),
         mma.change("barrier before the product", RACE, LINEAR, noBarrier(LINEAR_STEP)),
         mma.change(
             "barrier before results overwrite tiles",

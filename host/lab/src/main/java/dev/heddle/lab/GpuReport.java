@@ -12,7 +12,9 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Locale;
 import java.util.OptionalLong;
+import java.util.Set;
 import java.util.stream.Stream;
 import java.util.stream.StreamSupport;
 
@@ -21,16 +23,20 @@ import java.util.stream.StreamSupport;
  * that its steps left in a folder. {@code bench/README.md} describes the document.
  *
  * <p>The pieces: {@code facts} and {@code missing} (a line each, the name and the value between a
- * tab), {@code devices} (lines), {@code contract} (what the contract suite's runner writes), and
- * for each problem {@code <number>.command}, with {@code <number>.json} (a comparison) or {@code
- * <number>.failed} (why there is none) and perhaps {@code <number>.conditions} (as facts). Only the
- * commands are needed.
+ * tab), {@code devices} (lines), {@code contract} (what the contract suite's runner writes) or
+ * {@code contract.failed} (why it wrote nothing), and for each problem {@code <number>.command},
+ * with {@code <number>.json} (a comparison) or {@code <number>.failed} (why there is none) and
+ * perhaps {@code <number>.conditions} (a line of names and lines of their values between commas, as
+ * nvidia-smi writes them meanwhile). Only the commands are needed.
  */
 public final class GpuReport {
   private static final ObjectMapper JSON =
       new ObjectMapper().enable(SerializationFeature.INDENT_OUTPUT);
   private static final JsonNodeFactory NODES = JsonNodeFactory.instance;
   private static final int FORMAT = 1;
+
+  /** The verdict on a problem whose comparison left nothing. */
+  private static final String NO_VERDICT = "none";
 
   private GpuReport() {}
 
@@ -50,7 +56,7 @@ public final class GpuReport {
       }
       ArrayNode devices = root.putArray("devices");
       lines(pieces.resolve("devices")).forEach(devices::add);
-      root.set("contract", contract(pieces.resolve("contract")));
+      root.set("contract", contract(pieces));
       ArrayNode problems = root.putArray("problems");
       for (Path command : commands(pieces)) {
         problems.add(problem(command));
@@ -70,24 +76,34 @@ public final class GpuReport {
     }
   }
 
-  /** Whether the contract or a problem gave a wrong result. */
+  /**
+   * Whether the contract or a problem gave a wrong result, or was begun and gave none: what crashes
+   * is not right.
+   */
   public static boolean failed(ObjectNode report) {
-    return report.path("contract").path("failed").asInt() > 0
-        || verdicts(report).anyMatch(verdict -> verdict.equals("fail"));
+    JsonNode contract = report.path("contract");
+    return contract.has("error")
+        || contract.path("failed").asInt() > 0
+        || verdicts(report).anyMatch(Set.of("fail", NO_VERDICT)::contains);
   }
 
-  /** Whether a problem gave a right result. */
+  /** Whether the contract or a problem gave a right result. */
   public static boolean passed(ObjectNode report) {
-    return verdicts(report).anyMatch(verdict -> verdict.equals("pass"));
+    return report.path("contract").path("passed").asInt() > 0
+        || verdicts(report).anyMatch(verdict -> verdict.equals("pass"));
   }
 
   private static Stream<String> verdicts(ObjectNode report) {
     return elements(report.path("problems")).map(problem -> problem.path("verdict").asText());
   }
 
-  private static JsonNode contract(Path file) throws IOException {
+  private static JsonNode contract(Path pieces) throws IOException {
+    Path file = pieces.resolve("contract");
     if (!Files.exists(file)) {
-      return NODES.nullNode();
+      Path why = pieces.resolve("contract.failed");
+      return Files.exists(why)
+          ? NODES.objectNode().put("error", String.join(" ", lines(why)))
+          : NODES.nullNode();
     }
     ObjectNode node = NODES.objectNode();
     ArrayNode promises = NODES.arrayNode();
@@ -127,7 +143,7 @@ public final class GpuReport {
     ObjectNode node = NODES.objectNode();
     node.put("command", String.join(" ", lines(command)));
     Path document = command.resolveSibling(number + ".json");
-    node.put("verdict", "none");
+    node.put("verdict", NO_VERDICT);
     node.putNull("reason");
     if (!Files.exists(document)) {
       node.put("reason", String.join(" ", lines(command.resolveSibling(number + ".failed"))));
@@ -161,7 +177,7 @@ public final class GpuReport {
         peer.put("heddleIsFasterBy", (double) time.getAsLong() / median.getAsLong());
       }
     }
-    node.set("conditions", facts(command.resolveSibling(number + ".conditions")));
+    node.set("conditions", conditions(command.resolveSibling(number + ".conditions")));
     node.set("comparison", comparison);
     return node;
   }
@@ -192,6 +208,56 @@ public final class GpuReport {
     try (Stream<Path> files = Files.list(pieces)) {
       return files.filter(file -> file.toString().endsWith(".command")).sorted().toList();
     }
+  }
+
+  /** Sums up samples of the card's conditions, those left out in which it did nothing. */
+  private static ObjectNode conditions(Path file) throws IOException {
+    ObjectNode node = NODES.objectNode();
+    List<List<String>> rows =
+        lines(file).stream().map(line -> List.of(line.split(", *", -1))).toList();
+    if (rows.isEmpty()) {
+      return node;
+    }
+    List<String> names = rows.getFirst();
+    int utilization = names.indexOf("utilization.gpu");
+    // A line can be a message, and the last one can be cut off.
+    List<List<String>> busy =
+        rows.stream()
+            .skip(1)
+            .filter(row -> row.size() == names.size())
+            .filter(row -> utilization < 0 || !row.get(utilization).equals("0"))
+            .toList();
+    node.put("samples", busy.size());
+    for (int field = 0; field < names.size(); field++) {
+      int at = field;
+      node.set(names.get(field), condition(busy.stream().map(row -> row.get(at)).toList()));
+    }
+    return node;
+  }
+
+  /** Of numbers the median and the largest, of bits all that were ever set. */
+  private static JsonNode condition(List<String> values) {
+    OptionalLong bits =
+        values.stream()
+            .filter(value -> value.matches("0x[0-9a-fA-F]{1,16}"))
+            .mapToLong(value -> Long.parseUnsignedLong(value, 2, value.length(), 16))
+            .reduce((a, b) -> a | b);
+    if (bits.isPresent()) {
+      return NODES.textNode(String.format(Locale.ROOT, "0x%016x", bits.getAsLong()));
+    }
+    double[] numbers =
+        values.stream()
+            .filter(value -> value.matches("-?[0-9]+(\\.[0-9]+)?"))
+            .mapToDouble(Double::parseDouble)
+            .sorted()
+            .toArray();
+    if (numbers.length == 0) {
+      return NODES.nullNode();
+    }
+    return NODES
+        .objectNode()
+        .put("median", numbers[numbers.length / 2])
+        .put("max", numbers[numbers.length - 1]);
   }
 
   private static ObjectNode facts(Path file) throws IOException {

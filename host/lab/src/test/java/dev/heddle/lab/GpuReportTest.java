@@ -21,7 +21,6 @@ class GpuReportTest {
   @Test
   void speedsAndRatiosFollowFromTheSamples() throws IOException {
     piece("001.command", "compare --shape 1,1,1,8,8,8,8\n");
-    piece("001.conditions", "clocks.sm\t1755 MHz\n");
     piece(
         "001.json",
         """
@@ -48,10 +47,37 @@ class GpuReportTest {
     JsonNode cudnn = problem.get("peers").get(1);
     assertThat(cudnn.get("error").asText()).isEqualTo("none");
     assertThat(cudnn.has("tflops")).isFalse();
-    assertThat(problem.get("conditions").get("clocks.sm").asText()).isEqualTo("1755 MHz");
+    assertThat(problem.get("conditions").isEmpty()).as("nobody asked").isTrue();
     assertThat(GpuReport.passed(report)).isTrue();
     assertThat(GpuReport.failed(report)).isFalse();
     assertThat(new ObjectMapper().readTree(GpuReport.write(report)).get("format").asInt()).isOne();
+  }
+
+  @Test
+  void conditionsAreThoseOfTheBusyCard() throws IOException {
+    piece("001.command", "compare");
+    piece("001.json", "{\"results\": [{\"verdict\": \"pass\"}]}");
+    piece(
+        "001.conditions",
+        """
+        utilization.gpu,clocks.sm,power.draw,fan.speed,clocks_throttle_reasons.active
+        0, 345, 70.10, [N/A], 0x0000000000000001
+        97, 1980, 690.25, [N/A], 0x0000000000000004
+        Unable to determine the device handle
+        98, 1755, 699.50, [N/A], 0x0000000000000020
+        100, 1740, 700.75, [N/A], 0x0000000000000004
+        0, 345, 90.00, [N/A], 0x0000000000000001
+        99, 17\
+        """);
+    JsonNode conditions = GpuReport.of(folder).get("problems").get(0).get("conditions");
+    assertThat(conditions.get("samples").asInt()).isEqualTo(3);
+    assertThat(conditions.get("clocks.sm").toString())
+        .isEqualTo("{\"median\":1755.0,\"max\":1980.0}");
+    assertThat(conditions.get("power.draw").toString())
+        .isEqualTo("{\"median\":699.5,\"max\":700.75}");
+    assertThat(conditions.get("fan.speed").isNull()).isTrue();
+    assertThat(conditions.get("clocks_throttle_reasons.active").asText())
+        .isEqualTo("0x0000000000000024");
   }
 
   @Test
@@ -88,14 +114,40 @@ class GpuReportTest {
     JsonNode stopped = report.get("problems").get(1);
     assertThat(stopped.get("verdict").asText()).isEqualTo("none");
     assertThat(stopped.get("reason").asText()).startsWith("stopped after 600 s");
-    assertThat(GpuReport.passed(report)).isFalse();
-    assertThat(GpuReport.failed(report)).isFalse();
+    assertThat(GpuReport.failed(report)).as("a comparison gave nothing").isTrue();
 
+    Files.delete(folder.resolve("002.command"));
+    assertThat(GpuReport.failed(GpuReport.of(folder))).as("refusals, skips").isFalse();
     piece("contract", "promise\theads\t4\t1\t0\nfailed\theads\tx\twrong\n");
     assertThat(GpuReport.failed(GpuReport.of(folder))).isTrue();
     Files.delete(folder.resolve("contract"));
     piece("001.json", "{\"results\": [{\"verdict\": \"fail\", \"reason\": \"wrong\"}]}");
     assertThat(GpuReport.failed(GpuReport.of(folder))).isTrue();
     assertThat(GpuReport.of(folder).get("contract").isNull()).isTrue();
+  }
+
+  @Test
+  void theContractAloneIsEnoughToPass() throws IOException {
+    piece("contract", "promise\theads\t0\t0\t4\n");
+    assertThat(GpuReport.passed(GpuReport.of(folder))).as("all were skipped").isFalse();
+    piece("contract", "promise\theads\t4\t0\t1\n");
+    assertThat(GpuReport.passed(GpuReport.of(folder))).isTrue();
+    assertThat(GpuReport.failed(GpuReport.of(folder))).isFalse();
+    Files.delete(folder.resolve("contract"));
+    piece("001.command", "compare");
+    piece("001.json", "{\"results\": [{\"verdict\": \"refused\", \"reason\": \"headDim\"}]}");
+    assertThat(GpuReport.passed(GpuReport.of(folder))).as("all were refused").isFalse();
+  }
+
+  @Test
+  void aContractThatCrashedFailed() throws IOException {
+    piece("001.command", "compare");
+    piece("001.json", "{\"results\": [{\"verdict\": \"pass\"}]}");
+    assertThat(GpuReport.failed(GpuReport.of(folder))).as("the contract was left out").isFalse();
+    piece("contract.failed", "ended with exit code 139: SIGSEGV\n");
+    ObjectNode report = GpuReport.of(folder);
+    assertThat(report.get("contract").toString())
+        .isEqualTo("{\"error\":\"ended with exit code 139: SIGSEGV\"}");
+    assertThat(GpuReport.failed(report)).isTrue();
   }
 }
