@@ -104,8 +104,7 @@ public final class CudaBackend extends KernelBackend<CudaDevice> {
 
   @Override
   protected Found<CudaDevice> discover() {
-    Discovery discovery =
-        planned.map(Discovery::of).orElseGet(() -> Discovery.run(id()));
+    Discovery discovery = planned.map(Discovery::of).orElseGet(() -> Discovery.run(id()));
     return new Found<>(discovery.devices(), discovery.probe());
   }
 

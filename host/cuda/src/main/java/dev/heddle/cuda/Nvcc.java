@@ -73,7 +73,8 @@ final class Nvcc implements KernelCompiler {
   static Optional<Nvcc> at(Path program, Duration limit) {
     try {
       Path folder = Path.of(System.getProperty("java.io.tmpdir"));
-      Matcher version = VERSION.matcher(run(folder, List.of(program.toString(), "-V"), limit).output);
+      Matcher version =
+          VERSION.matcher(run(folder, List.of(program.toString(), "-V"), limit).output);
       Run list = run(folder, List.of(program.toString(), "--list-gpu-arch"), limit);
       List<Integer> architectures =
           ARCHITECTURE

@@ -34,8 +34,8 @@ final class PtxLibrary {
   }
 
   /**
-   * Why there is no PTX of that variant for that device, which its file allows, or empty when {@link
-   * #ptx} has it. Nothing is compiled to find out.
+   * Why there is no PTX of that variant for that device, which its file allows, or empty when
+   * {@link #ptx} has it. Nothing is compiled to find out.
    */
   Optional<Refusal> refusal(CudaDevice device, KernelVariant variant) {
     if (shipped.find(variant, device.architecture()).isPresent()

@@ -97,8 +97,7 @@ class CudaDriverTest {
             },
             PtxCache.ofThisUser());
     CudaBackend backend = new CudaBackend(CudaBackend.Options.DEFAULT.withLibrary(() -> library));
-    assertThat(backend.probe())
-        .isEqualTo(new Probe.Available(List.of(device.device()), List.of()));
+    assertThat(backend.probe()).isEqualTo(new Probe.Available(List.of(device.device()), List.of()));
     assertThat(asked).hasValue(0);
     assertThat(backend.remarks()).singleElement().asString().contains("there is no nvcc");
     assertThat(asked).hasValue(1);

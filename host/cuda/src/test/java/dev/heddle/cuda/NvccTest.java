@@ -115,8 +115,7 @@ class NvccTest {
         CompilerSearch.tried(Nvcc.onPath(folder.toString()), "nvcc", " on the PATH");
     assertThat(search.compiler()).isEmpty();
     assertThat(search.missing())
-        .startsWith(
-            "no nvcc that works (" + program + ": nvcc 12.4.131 can't be run on trial.cu: ")
+        .startsWith("no nvcc that works (" + program + ": nvcc 12.4.131 can't be run on trial.cu: ")
         .contains("NoSuchFileException", "kernel.ptx");
   }
 
@@ -135,8 +134,7 @@ class NvccTest {
   @DisabledOnOs(OS.WINDOWS)
   void flagsFromTheEnvironmentAreNotObeyed() throws Exception {
     Path program =
-        program(
-            ANSWERS.formatted("echo \"<$NVCC_PREPEND_FLAGS$NVCC_APPEND_FLAGS>\" > kernel.ptx"));
+        program(ANSWERS.formatted("echo \"<$NVCC_PREPEND_FLAGS$NVCC_APPEND_FLAGS>\" > kernel.ptx"));
     Map<String, String> flags =
         Map.of("NVCC_PREPEND_FLAGS", "-O0", "NVCC_APPEND_FLAGS", "-use_fast_math");
     assertThat(ForkedJvm.run(folder, Compile.class, flags, program.toString()))

@@ -129,8 +129,7 @@ class ResourceGateTest {
     return goal(row.multiprocessor.architecture(), macros.get("HEAD_DIM"), macros.get("DTYPE"));
   }
 
-  private static String goal(
-      int architecture, @Nullable Integer headDim, @Nullable Integer dtype) {
+  private static String goal(int architecture, @Nullable Integer headDim, @Nullable Integer dtype) {
     return "sm_%d HEAD_DIM=%s DTYPE=%s".formatted(architecture, headDim, dtype);
   }
 

@@ -211,7 +211,8 @@ public abstract class BackendContract {
                         device,
                         operation,
                         rung,
-                        (o, algorithm) -> stores(o, algorithm) && isOrdinary(device, o, algorithm)));
+                        (o, algorithm) ->
+                            stores(o, algorithm) && isOrdinary(device, o, algorithm)));
     assertThat(ordinary).as("%s is refused for %s", what, limit.get()).isFalse();
   }
 
