@@ -25,6 +25,7 @@ import java.util.Locale;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalDouble;
+import java.util.OptionalLong;
 import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine;
@@ -209,6 +210,7 @@ final class CompareCommand implements Callable<Integer> {
             .column("MAX|ERR|", Table.Align.RIGHT)
             .column("OF BOUND", Table.Align.RIGHT)
             .column("TIME", Table.Align.RIGHT)
+            .column("ON DEVICE", Table.Align.RIGHT)
             .column("GFLOP/S", Table.Align.RIGHT)
             .column("OF PEAK", Table.Align.RIGHT);
     for (Trial trial : comparison.trials()) {
@@ -220,6 +222,7 @@ final class CompareCommand implements Callable<Integer> {
           worst.map(w -> format("%.2e", w.measures().maxAbs())).orElse("-"),
           worst.map(w -> format("%.2f", w.errorRatio())).orElse("-"),
           time(trial),
+          deviceTime(trial),
           rate(comparison.flopsPerSecond(trial)),
           optional("%.0f%%", comparison.peakShare(trial), 100));
     }
@@ -241,7 +244,10 @@ final class CompareCommand implements Callable<Integer> {
     }
     comparison.missing().forEach((id, missing) -> out.println(Text.missing(id, missing)));
     if (comparison.trials().stream().anyMatch(trial -> trial.measurement().isPresent())) {
-      out.println("time: median, submission to completion, transfers apart" + peaks(comparison));
+      out.println(
+          "time: median, submission to completion, transfers apart; on device: inside kernels, by the"
+              + " device's clock, where it has one"
+              + peaks(comparison));
     }
   }
 
@@ -257,13 +263,21 @@ final class CompareCommand implements Callable<Integer> {
     if (peaks.isEmpty()) {
       return "";
     }
-    return "; peak: fp32 FMA measured in this run, " + String.join(", ", peaks);
+    return "; share of peak: by that clock, else by the time, of the fp32 FMA rate measured in this run, "
+        + String.join(", ", peaks);
   }
 
   /** The median; for what passed on an emulator, whose time says nothing, that it is one. */
   private static String time(Trial trial) {
     String untimed = trial.passed() && trial.device().emulated() ? "emulated" : "-";
     return trial.measurement().map(Measurement::medianNs).map(Text::time).orElse(untimed);
+  }
+
+  /** The median inside kernels, of a device that has a clock of its own. */
+  private static String deviceTime(Trial trial) {
+    OptionalLong ns =
+        trial.measurement().map(Measurement::deviceMedianNs).orElseGet(OptionalLong::empty);
+    return ns.isPresent() ? Text.time(ns.getAsLong()) : "-";
   }
 
   /** GFLOP/s with three digits or the whole part. */

@@ -243,6 +243,10 @@ class MainTest {
     Outcome all = heddle("compare --shape 1,2,1,9,13,8,6 --backend planted");
     assertThat(all.exit()).isEqualTo(1);
     assertThat(all.out()).contains("fault EMULATED [emulated]", "fault NONE [CPU]");
+    // A JVM has no device clock: the share of the peak is by the time.
+    assertThat(row(all, Fault.NONE))
+        .containsPattern(" pass .* (ns|us|ms) +- +[0-9.]+ +([0-9]+%|-)$");
+    assertThat(all.out()).containsPattern("TIME +ON DEVICE +GFLOP/S +OF PEAK");
     assertThat(row(all, Fault.EMULATED))
         .contains(" pass ", " emulated ")
         .doesNotContain(" ms", " us", "%");
