@@ -245,14 +245,14 @@ final class CompareCommand implements Callable<Integer> {
     comparison.missing().forEach((id, missing) -> out.println(Text.missing(id, missing)));
     if (comparison.trials().stream().anyMatch(trial -> trial.measurement().isPresent())) {
       out.println(
-          "time: median, submission to completion, transfers apart; on device: inside kernels, by the"
-              + " device's clock, where it has one"
-              + peaks(comparison));
+          "time: median, submission to completion, transfers apart; on device: inside kernels, by its"
+              + " own clock");
+      peaks(comparison).ifPresent(out::println);
     }
   }
 
-  /** What the shares are of. */
-  private static String peaks(Comparison comparison) {
+  /** What the shares are of, where there are any. */
+  private static Optional<String> peaks(Comparison comparison) {
     List<String> peaks = new ArrayList<>();
     comparison
         .hostPeakFlops()
@@ -260,11 +260,11 @@ final class CompareCommand implements Callable<Integer> {
     comparison
         .ownPeakFlops()
         .forEach((id, peak) -> peaks.add(format("%.0f GFLOP/s", peak * 1e-9) + " on " + id));
-    if (peaks.isEmpty()) {
-      return "";
-    }
-    return "; share of peak: by that clock, else by the time, of the fp32 FMA rate measured in this run, "
-        + String.join(", ", peaks);
+    return peaks.isEmpty()
+        ? Optional.empty()
+        : Optional.of(
+            "of peak: on device, else time, over the fp32 FMA rate measured in this run, "
+                + String.join(", ", peaks));
   }
 
   /** The median; for what passed on an emulator, whose time says nothing, that it is one. */
