@@ -29,7 +29,9 @@
 //   BLOCK_N V_STRIDE) + BLOCK_M (BLOCK_N + 1) + BLOCK_M THREADS_N, with V_STRIDE = HEAD_DIM_V rounded
 //   up to a multiple of THREADS_N.
 // Private memory, 4 bytes each: BLOCK_M / THREADS_M (V_STRIDE / THREADS_N + BLOCK_N / THREADS_N + 5).
-// Numerics: fp32 throughout, fused multiply-adds, exp2 of scores in units of log2.
+// Numerics: fp32 throughout, fused multiply-adds, exp2 of scores in units of log2. A row's
+//   largest score has to stay below 2^30 in those units: beyond, the rounding of m_i, which all its
+//   weights share, outgrows the exponents of fp32.
 // Limits: fp32 storage; SEQLEN up to 2^29; the device's local memory bounds the head dimensions.
 // Source: Dao, "FlashAttention-2", 2023, algorithm 1.
 

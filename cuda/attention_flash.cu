@@ -36,7 +36,8 @@
 //   256 that their multiply-adds take where a multiprocessor does 128 in a cycle. Per score, beside
 //   HEAD_DIM + HEAD_DIM_V multiply-adds: a maximum, a multiply-add, an exp2, a shared write, a sum.
 // Numerics: fp32 throughout, fused multiply-adds, exp2 of scores in units of log2; weights below 2^-126
-//   of the row's largest are 0.
+//   of the row's largest are 0. A row's largest score has to stay below 2^30 in those units: beyond, the
+//   rounding of m_i, which all its weights share, outgrows the exponents of fp32.
 // Limits: fp32 storage; HEAD_DIM and HEAD_DIM_V multiples of 4; tensors start at multiples of 16
 //   bytes; H_Q and B at most 65535; SEQLEN up to 2^29; registers and shared memory bound the head
 //   dimensions.

@@ -47,7 +47,8 @@
 //   rows of 2-byte storage where shared memory has room for 12 warps in a multiprocessor.
 // Numerics: fp32 arithmetic, fused multiply-adds, exp2 of scores in units of log2; the weights are not
 //   rounded to the storage. m_x and l_x travel apart: their sum, the split's log-sum-exp, would lose
-//   the low bits of l_x where m_x is large.
+//   the low bits of l_x where m_x is large. A row's largest score has to stay below 2^30 in units of log2:
+//   beyond, the rounding of m_i, which all its weights share, outgrows the exponents of fp32.
 // Limits: HEAD_DIM and HEAD_DIM_V multiples of 16 bytes; tensors start at multiples of 16 bytes;
 //   B H_KV, B, H_Q and the blocks along the rows at most 65535; SEQLEN up to 2^29, and for
 //   attention_combine SEQLEN_Q ceil(HEAD_DIM_V / 32) below 2^31.

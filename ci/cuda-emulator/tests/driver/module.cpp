@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <string>
 
 #include "session.h"
@@ -84,14 +85,14 @@ TEST("modules that are refused, and why") {
 
 TEST("modules from a file") {
   Session session;
-  char path[] = "/tmp/module-XXXXXX";
-  const int file = mkstemp(path);
+  std::string path = (std::filesystem::temp_directory_path() / "module-XXXXXX").string();
+  const int file = mkstemp(path.data());
   CHECK(file >= 0);
   CHECK_EQUAL(write(file, MODULE, std::strlen(MODULE)), static_cast<ssize_t>(std::strlen(MODULE)));
   close(file);
   CUmodule module = nullptr;
-  CHECK_DONE(cuModuleLoad(&module, path));
-  unlink(path);
+  CHECK_DONE(cuModuleLoad(&module, path.c_str()));
+  unlink(path.c_str());
   function(module, "add");
 }
 
