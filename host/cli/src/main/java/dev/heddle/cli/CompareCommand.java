@@ -27,7 +27,6 @@ import java.util.Locale;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalDouble;
-
 import java.util.OptionalLong;
 import java.util.Set;
 import java.util.concurrent.Callable;

@@ -197,7 +197,8 @@ public final class CudaBackend extends KernelBackend<CudaDevice, KernelFiles> {
   /** What measures the peak rate of multiply-adds. */
   Recipe peakRecipe(long blocks) {
     SortedMap<String, Integer> macros = new TreeMap<>(Map.of("CHAINS", PEAK_CHAINS));
-    return Siblings.fmaPeak(kernels().name("fma_peak"), macros, blocks, PEAK_BLOCK, PEAK_ITERATIONS);
+    return Siblings.fmaPeak(
+        kernels().name("fma_peak"), macros, blocks, PEAK_BLOCK, PEAK_ITERATIONS);
   }
 
   /** What is compiled for a recipe. */

@@ -21,6 +21,8 @@ public final class AttentionFlash {
 
   // ---- kernel ----------------------------------------------------------------------------------
 
+  @Refused(when = "BLOCK_M % THREADS_M != 0", because = "BLOCK_M must be a multiple of THREADS_M")
+  @Refused(when = "BLOCK_N % THREADS_N != 0", because = "BLOCK_N must be a multiple of THREADS_N")
   public static void attentionFlash(
       KernelContext context,
       FloatArray q,
@@ -36,10 +38,10 @@ public final class AttentionFlash {
       int dtype,
       int headDim,
       int headDimV,
-      int blockM,
-      int blockN,
-      int threadsM,
-      int threadsN,
+      @Tunable(value = 32, among = {8, 16, 32, 64, 128}, meaning = "query rows per work-group") int blockM,
+      @Tunable(value = 32, among = {8, 16, 32, 64, 128}, meaning = "keys per tile") int blockN,
+      @Tunable(value = 16, among = {8, 16}, meaning = "work-items along the query rows") int threadsM,
+      @Tunable(value = 16, among = {8, 16}, meaning = "work-items along the keys and the columns of the output") int threadsN,
       int hasLse) {
     int rowsEach = blockM / threadsM;
     int keysEach = blockN / threadsN;

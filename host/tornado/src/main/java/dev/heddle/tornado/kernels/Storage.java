@@ -16,6 +16,7 @@ import uk.ac.manchester.tornado.api.types.arrays.ShortArray;
  * rounding, and every other step is a multiplication by a power of two. No step needs subnormal
  * numbers unless the value is one, so that devices without them lose nothing else.
  */
+@SuppressWarnings("IdentityBinaryExpression") // TornadoVM knows neither a NaN constant nor Float.isNaN
 public final class Storage {
   /** {@code dtype} of IEEE 754 binary32; these constants are the ordinals of core's {@code DType}. */
   public static final int FP32 = 0;
