@@ -5,6 +5,7 @@ import dev.heddle.core.AttentionShape;
 import dev.heddle.core.AttentionStage;
 import dev.heddle.core.BandMask;
 import dev.heddle.core.DType;
+import dev.heddle.core.GeneratedCode;
 import dev.heddle.lab.Comparison;
 import dev.heddle.lab.ComparisonJson;
 import dev.heddle.lab.Installation;
@@ -20,12 +21,14 @@ import java.io.PrintWriter;
 import java.nio.ByteBuffer;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.OptionalLong;
+import java.util.Set;
 import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine;
@@ -49,6 +52,7 @@ import picocli.CommandLine.Option;
       "  heddle compare --shape 1,4,4,2048,2048,64,64 --causal",
       "  heddle compare --shape 1,4,4,2048,2048,64,64 --dtype fp16",
       "  heddle compare --shape 1,4,4,1024,1024,64,64 --stage softmax",
+      "  heddle compare --shape 1,1,1,256,256,64,64 --backend tornado --show-code",
       "  heddle compare --shape 2,8,2,1,4096,128,128 --backend vector --algorithm flash",
       "  heddle compare --shape 1,4,4,512,512,64,64 --window 128,0,bottom-right --json out.json"
     })
@@ -93,6 +97,13 @@ final class CompareCommand implements Callable<Integer> {
   @Mixin private MaskOptions mask = new MaskOptions();
   @Mixin private DtypeOption type = new DtypeOption();
   @Mixin private DeviceOptions devices = new DeviceOptions();
+
+  @Option(
+      names = "--show-code",
+      description =
+          "Also print the code that a compiler made for the device of each kernel written in Java,"
+              + " beside the name of its hand-written sibling.")
+  private boolean showCode;
 
   @Option(
       names = "--json",
@@ -151,6 +162,9 @@ final class CompareCommand implements Callable<Integer> {
               progress);
     }
     print(comparison, commandLine.getOut());
+    if (showCode) {
+      printCode(comparison, commandLine.getOut());
+    }
     if (json != null) {
       byte[] document = ComparisonJson.write(comparison);
       try (AtomicFileGroup files = new AtomicFileGroup()) {
@@ -248,6 +262,29 @@ final class CompareCommand implements Callable<Integer> {
           "time: median, submission to completion, transfers apart; on device: inside kernels, by its"
               + " own clock");
       peaks(comparison).ifPresent(out::println);
+    }
+  }
+
+  /** Each code once: the steps of a chain share kernels. */
+  private static void printCode(Comparison comparison, PrintWriter out) {
+    Set<GeneratedCode> printed = new HashSet<>();
+    for (Trial trial : comparison.trials()) {
+      for (GeneratedCode code : trial.code()) {
+        if (printed.add(code)) {
+          out.println();
+          out.println(
+              "%s %s, compiled to %s; hand-written: %s"
+                  .formatted(trial.device().id(), code.kernel(), code.language(), code.sibling()));
+          out.println();
+          out.println(code.text().strip());
+        }
+      }
+    }
+    if (printed.isEmpty()) {
+      out.println();
+      out.println(
+          "--show-code: no kernel that ran was compiled from Java; hand-written ones are in cl/ and"
+              + " cuda/");
     }
   }
 

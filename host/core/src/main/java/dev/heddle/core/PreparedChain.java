@@ -100,6 +100,11 @@ public final class PreparedChain implements AutoCloseable {
     return steps.stream().map(Prepared::provenance).toList();
   }
 
+  /** What compilers made of the steps' kernels, in order. */
+  public List<GeneratedCode> generatedCode() {
+    return steps.stream().flatMap(step -> step.generatedCode().stream()).toList();
+  }
+
   /** Memory that the steps hold beyond their inputs and outputs, in bytes. */
   public long scratchBytes() {
     return steps.stream().mapToLong(Prepared::scratchBytes).sum();

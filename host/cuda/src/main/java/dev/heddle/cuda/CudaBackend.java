@@ -27,7 +27,7 @@ import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
 
 /** Every NVIDIA GPU of this machine, driven by hand-written kernels through JCuda. */
-public final class CudaBackend extends KernelBackend<CudaDevice> {
+public final class CudaBackend extends KernelBackend<CudaDevice, KernelFiles> {
   /** Reads kernel files and headers by name from the jar. */
   static final Function<String, String> RESOURCES = KernelSource.resources("cuda");
 
@@ -197,12 +197,13 @@ public final class CudaBackend extends KernelBackend<CudaDevice> {
   /** What measures the peak rate of multiply-adds. */
   Recipe peakRecipe(long blocks) {
     SortedMap<String, Integer> macros = new TreeMap<>(Map.of("CHAINS", PEAK_CHAINS));
-    return Siblings.fmaPeak(files().name("fma_peak"), macros, blocks, PEAK_BLOCK, PEAK_ITERATIONS);
+    return Siblings.fmaPeak(
+        kernels().name("fma_peak"), macros, blocks, PEAK_BLOCK, PEAK_ITERATIONS);
   }
 
   /** What is compiled for a recipe. */
   KernelVariant variant(Recipe recipe) {
-    KernelSource source = files().source(recipe.file());
+    KernelSource source = kernels().source(recipe.file());
     SortedMap<String, Integer> macros = new TreeMap<>(recipe.macros());
     macros.putAll(ArgumentStruct.sizes(source));
     return new KernelVariant(source, macros);

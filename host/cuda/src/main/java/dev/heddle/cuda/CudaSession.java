@@ -203,7 +203,7 @@ final class CudaSession extends TrackedSession<CudaTensor, CudaSession.Launchabl
     return new Provenance(
         device(),
         plan,
-        List.of(backend.files().path(variant.file()), "PTX: " + loaded.ptx.origin()),
+        List.of(backend.kernels().path(variant.file()), "PTX: " + loaded.ptx.origin()),
         variant.source().hash());
   }
 

@@ -273,7 +273,7 @@ class CudaSessionTest {
               ptx -> assertThat(ptx).startsWith("PTX: "));
       assertThat(chain.provenance().getFirst().sourceHash())
           .as("the hash of the source, not of its PTX")
-          .isEqualTo(backend.files().source("attention_naive.cu").hash());
+          .isEqualTo(backend.kernels().source("attention_naive.cu").hash());
     }
   }
 

@@ -3,6 +3,7 @@ package dev.heddle.lab;
 import dev.heddle.core.Chain;
 import dev.heddle.core.Device;
 import dev.heddle.core.DeviceException;
+import dev.heddle.core.GeneratedCode;
 import dev.heddle.core.HostTensor;
 import dev.heddle.core.KernelBuildException;
 import dev.heddle.core.Operation;
@@ -33,6 +34,8 @@ import java.util.Optional;
  * @param measurement times; empty unless asked for and passed, and always for an emulator
  * @param outputs the chain's outputs; empty unless asked for and passed
  * @param provenance of each step; empty where nothing ran
+ * @param code what compilers made of the kernels for the device, in the order of the steps; empty
+ *     where nothing ran and where the device was given hand-written source
  * @param transfers what was copied until the first result was on the host, and how long that took;
  *     none where nothing ran
  * @param scratchBytes memory held beyond the chain's tensors, bytes; 0 where nothing ran
@@ -45,6 +48,7 @@ public record Trial(
     Optional<Measurement> measurement,
     Map<String, HostTensor> outputs,
     List<Provenance> provenance,
+    List<GeneratedCode> code,
     Transfers transfers,
     long scratchBytes) {
 
@@ -68,6 +72,7 @@ public record Trial(
   public Trial {
     outputs = Map.copyOf(outputs);
     provenance = List.copyOf(provenance);
+    code = List.copyOf(code);
   }
 
   /** Whether the result is within its bounds. */
@@ -123,6 +128,7 @@ public record Trial(
           passed ? measurement : Optional.empty(),
           passed && purpose instanceof Purpose.Outputs ? chain.outputs() : Map.of(),
           chain.provenance(),
+          chain.generatedCode(),
           transfers,
           chain.scratchBytes());
     } catch (UnsupportedProblemException e) {
@@ -175,6 +181,7 @@ public record Trial(
         verdict,
         Optional.empty(),
         Map.of(),
+        List.of(),
         List.of(),
         Transfers.NONE,
         0);

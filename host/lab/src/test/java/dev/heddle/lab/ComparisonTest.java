@@ -175,6 +175,7 @@ class ComparisonTest {
         Optional.of(measurement),
         trial.outputs(),
         trial.provenance(),
+        trial.code(),
         trial.transfers(),
         trial.scratchBytes());
   }

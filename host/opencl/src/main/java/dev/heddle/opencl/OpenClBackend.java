@@ -23,7 +23,7 @@ import java.util.TreeMap;
 import java.util.function.Function;
 
 /** Every device of every OpenCL platform, driven by hand-written kernels through JOCL. */
-public final class OpenClBackend extends KernelBackend<ClDevice> {
+public final class OpenClBackend extends KernelBackend<ClDevice, KernelFiles> {
   /** Reads kernel files and headers by name from the jar. */
   static final Function<String, String> RESOURCES = KernelSource.resources("cl");
 
@@ -117,7 +117,7 @@ public final class OpenClBackend extends KernelBackend<ClDevice> {
     SortedMap<String, Integer> macros =
         new TreeMap<>(Map.of("LANES", lanes, "CHAINS", PEAK_CHAINS));
     Recipe recipe =
-        Siblings.fmaPeak(files().name("fma_peak"), macros, groups, local, iterations)
+        Siblings.fmaPeak(kernels().name("fma_peak"), macros, groups, local, iterations)
             .withMemory(0, 4L * PEAK_CHAINS * lanes);
     double flops = 2.0 * PEAK_CHAINS * lanes * iterations * workItems;
     try (OpenClSession session = new OpenClSession(this, target(device))) {

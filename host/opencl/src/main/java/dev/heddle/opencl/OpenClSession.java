@@ -110,7 +110,7 @@ final class OpenClSession extends TrackedSession<DeviceBuffer, OpenClSession.Lau
 
   private Launchable bind(
       Operation operation, Plan plan, Recipe recipe, Map<String, DeviceBuffer> operands) {
-    KernelSource source = backend.files().source(recipe.file());
+    KernelSource source = backend.kernels().source(recipe.file());
     cl_program program = program(source, recipe);
     Launchable launchable = new Launchable(operation, provenance(plan, source), recipe);
     try {
@@ -138,7 +138,7 @@ final class OpenClSession extends TrackedSession<DeviceBuffer, OpenClSession.Lau
 
   private Provenance provenance(Plan plan, KernelSource source) {
     return new Provenance(
-        device(), plan, List.of(backend.files().path(source.file())), source.hash());
+        device(), plan, List.of(backend.kernels().path(source.file())), source.hash());
   }
 
   @Override

@@ -18,8 +18,9 @@ import java.util.SortedMap;
  * its own words.
  *
  * @param <D> a device with what the language needs to address it
+ * @param <K> where the language has its kernels
  */
-public abstract class KernelBackend<D> implements Backend {
+public abstract class KernelBackend<D, K extends KernelCatalog> implements Backend {
 
   /**
    * What was found on this machine.
@@ -34,13 +35,13 @@ public abstract class KernelBackend<D> implements Backend {
     }
   }
 
-  private final KernelFiles files;
+  private final K kernels;
   private final TunedTable tuned = new TunedTable();
   private volatile Optional<Found<D>> found = Optional.empty();
 
-  /** A backend with these kernel files. */
-  protected KernelBackend(KernelFiles files) {
-    this.files = files;
+  /** A backend with these kernels. */
+  protected KernelBackend(K kernels) {
+    this.kernels = kernels;
   }
 
   /** Looks for devices; the first thing that may load anything native. Never throws. */
@@ -116,7 +117,7 @@ public abstract class KernelBackend<D> implements Backend {
     return Refusal.ofAlgorithm(device(target), operation, plan, ladder(target, operation))
         .or(() -> Refusal.unlessAmong(dtypes(operation, plan.algorithm()), operation.dtype()))
         .or(() ->
-            files
+            kernels
                 .tunables(file(operation, plan.algorithm()))
                 .refusal(plan.tunables(), given(target, operation))
                 .map(refusal -> inWordsOf(target, refusal)))
@@ -127,12 +128,12 @@ public abstract class KernelBackend<D> implements Backend {
   public final Recipe recipe(Operation operation, Plan plan) {
     String file = file(operation, plan.algorithm());
     return recipe(
-        file, operation, plan.algorithm(), files.tunables(file).complete(plan.tunables()));
+        file, operation, plan.algorithm(), kernels.tunables(file).complete(plan.tunables()));
   }
 
-  /** The kernel files. */
-  public final KernelFiles files() {
-    return files;
+  /** The kernels. */
+  public final K kernels() {
+    return kernels;
   }
 
   /** A device as the language addresses it. */
@@ -146,7 +147,7 @@ public abstract class KernelBackend<D> implements Backend {
   }
 
   private String file(Operation operation, String algorithm) {
-    return files.name(Siblings.kernel(operation, algorithm));
+    return kernels.name(Siblings.kernel(operation, algorithm));
   }
 
   private Found<D> found() {

@@ -5,7 +5,7 @@ import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.Function;
 
 /** The kernel files of one device language: each is read, and its tunables parsed, once. */
-public final class KernelFiles {
+public final class KernelFiles implements KernelCatalog {
   private final String folder;
   private final String extension;
   private final Function<String, String> texts;
@@ -25,7 +25,7 @@ public final class KernelFiles {
     this.texts = texts;
   }
 
-  /** The name of a kernel's file: {@code attention_flash.cl} for {@code attention_flash}. */
+  @Override
   public String name(String kernel) {
     return kernel + "." + extension;
   }
@@ -40,7 +40,7 @@ public final class KernelFiles {
     return sources.computeIfAbsent(file, name -> KernelSource.assemble(name, texts));
   }
 
-  /** What a kernel file lets be chosen. */
+  @Override
   public Tunables tunables(String file) {
     return tunables.computeIfAbsent(file, name -> Tunables.of(source(name)));
   }

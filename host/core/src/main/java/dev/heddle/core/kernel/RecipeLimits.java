@@ -35,6 +35,15 @@ public record RecipeLimits(String groups, String localMemory, Names names) {
   public record Names(
       String allocationBytes, String memoryBytes, String workGroupSize, String localMemoryBytes) {}
 
+  /**
+   * Most private memory that a driver is trusted to hold for one of its threads, bytes. OpenCL lets
+   * nobody ask for it, and no driver refuses more: processors' drivers put private arrays on the
+   * stack of the thread that runs the work-group, where too many of them end the process. Threads'
+   * stacks are as large as {@code ulimit -s} says, usually 8 MiB, and 2 MiB where it says
+   * unlimited; half of that is left to the driver and to the compiler's own spills.
+   */
+  private static final long PRIVATE_MEMORY_BYTES = 1 << 20;
+
   /** The first limit that the recipe passes. */
   public Optional<Refusal> refusal(
       Device device, Operation operation, Recipe recipe, int guardBytes) {
@@ -138,6 +147,23 @@ public record RecipeLimits(String groups, String localMemory, Names names) {
         device.name(),
         limit,
         names.localMemoryBytes);
+  }
+
+  /**
+   * A processor's driver runs a work-group's work-items in turns on one thread, which holds the
+   * private arrays of them all; elsewhere each work-item has its own.
+   */
+  public static Optional<Refusal> privateMemory(Device device, Recipe recipe) {
+    boolean together = device.kind() == Device.Kind.CPU;
+    long bytes = recipe.privateBytes() * (together ? recipe.largestGroup() : 1);
+    return unless(
+        bytes <= PRIVATE_MEMORY_BYTES,
+        "privateMemoryBytes",
+        "%s needs %d bytes of private memory per %s; at most %d are trusted to fit a thread's stack",
+        recipe.file(),
+        bytes,
+        together ? "work-group" : "work-item",
+        PRIVATE_MEMORY_BYTES);
   }
 
   /** Bytes that a payload takes with its guard bands. */

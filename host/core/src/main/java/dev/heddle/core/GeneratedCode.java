@@ -1,0 +1,12 @@
+package dev.heddle.core;
+
+/**
+ * What a compiler made of a kernel for a device.
+ *
+ * @param kernel the kernel's name
+ * @param language what it was compiled to: {@code OpenCL C}, {@code PTX}
+ * @param text the code
+ * @param sibling the hand-written kernel file that computes the same, by its path in Heddle's
+ *     sources
+ */
+public record GeneratedCode(String kernel, String language, String text, String sibling) {}

@@ -1,0 +1,142 @@
+package dev.heddle.tornado;
+
+import dev.heddle.core.DType;
+import dev.heddle.core.GuardedTensor;
+import dev.heddle.core.HostTensor;
+import dev.heddle.core.TensorSpec;
+import dev.heddle.core.kernel.RecipeLimits;
+import dev.heddle.tornado.kernels.Tensors;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import uk.ac.manchester.tornado.api.types.arrays.FloatArray;
+import uk.ac.manchester.tornado.api.types.arrays.ShortArray;
+import uk.ac.manchester.tornado.api.types.arrays.TornadoNativeArray;
+import uk.ac.manchester.tornado.runtime.common.XPUDeviceBufferState;
+
+/**
+ * A tensor in a device buffer of TornadoVM's, and the array on the host from which TornadoVM copies
+ * to it and back.
+ *
+ * <pre>{@code
+ * | header | guard band | payload | guard band |
+ * }</pre>
+ *
+ * <p>TornadoVM copies to a device only whole arrays, so an upload writes the bands anew.
+ */
+final class TornadoTensor extends GuardedTensor {
+  private static final byte GUARD = (byte) 0xA5;
+
+  private final TornadoSession session;
+  private final TornadoDriver driver;
+  private final TornadoNativeArray array;
+  private final long bandBytes;
+  private final XPUDeviceBufferState buffer;
+
+  /** Allocates and writes the guard bands. */
+  TornadoTensor(TornadoSession session, TensorSpec spec) {
+    super(session, spec);
+    this.session = session;
+    this.driver = session.driver();
+    this.array = array(spec);
+    this.bandBytes = (long) Tensors.BAND * spec.dtype().bytes();
+    this.buffer = driver.allocate(array);
+    guard();
+    try {
+      driver.upload(array, buffer);
+    } catch (RuntimeException e) {
+      driver.release(buffer);
+      throw e;
+    }
+  }
+
+  private static TornadoNativeArray array(TensorSpec spec) {
+    int elements = Math.toIntExact(spec.shape().elements() + 2L * Tensors.BAND);
+    return spec.dtype() == DType.FP32 ? new FloatArray(elements) : new ShortArray(elements);
+  }
+
+  /** What kernels are given. */
+  XPUDeviceBufferState buffer() {
+    requireOpen();
+    return buffer;
+  }
+
+  private MemorySegment before() {
+    return array.getSegment().asSlice(0, bandBytes);
+  }
+
+  private MemorySegment payload() {
+    return array.getSegment().asSlice(bandBytes, payloadBytes());
+  }
+
+  private MemorySegment behind() {
+    return array.getSegment().asSlice(bandBytes + payloadBytes(), bandBytes);
+  }
+
+  private void guard() {
+    before().fill(GUARD);
+    behind().fill(GUARD);
+  }
+
+  @Override
+  protected void upload(HostTensor source) {
+    payload().copyFrom(segment(source));
+    driver.upload(array, buffer);
+  }
+
+  @Override
+  protected void download(HostTensor target) {
+    fetch(bandBytes, payloadBytes());
+    segment(target).copyFrom(payload());
+  }
+
+  @Override
+  protected void fillWithNan() {
+    MemorySegment payload = payload();
+    if (dtype() == DType.FP32) {
+      for (long i = 0; i < shape().elements(); i++) {
+        payload.setAtIndex(ValueLayout.JAVA_FLOAT_UNALIGNED, i, Float.NaN);
+      }
+    } else {
+      short nan = dtype().encode(Float.NaN);
+      for (long i = 0; i < shape().elements(); i++) {
+        payload.setAtIndex(ValueLayout.JAVA_SHORT_UNALIGNED, i, nan);
+      }
+    }
+    driver.upload(array, buffer);
+  }
+
+  @Override
+  protected boolean bandsIntact() {
+    fetch(0, bandBytes);
+    fetch(bandBytes + payloadBytes(), bandBytes);
+    boolean intact = isGuard(before()) && isGuard(behind());
+    // The next upload writes the bands of the host's array.
+    guard();
+    return intact;
+  }
+
+  private void fetch(long offset, long bytes) {
+    driver.download(array, buffer, TornadoNativeArray.ARRAY_HEADER + offset, bytes);
+  }
+
+  private static boolean isGuard(MemorySegment band) {
+    for (long i = 0; i < band.byteSize(); i++) {
+      if (band.get(ValueLayout.JAVA_BYTE, i) != GUARD) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  private static MemorySegment segment(HostTensor tensor) {
+    return tensor.dtype() == DType.FP32
+        ? MemorySegment.ofArray(tensor.floats())
+        : MemorySegment.ofArray(tensor.patterns());
+  }
+
+  @Override
+  protected void free() {
+    session.freed(RecipeLimits.allocation(payloadBytes(), Limits.bandBytes(dtype())));
+    driver.release(buffer);
+  }
+}

@@ -1,0 +1,5 @@
+/** The kernels. */
+@NullMarked
+package dev.heddle.tornado.kernels;
+
+import org.jspecify.annotations.NullMarked;
