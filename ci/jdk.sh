@@ -1,23 +1,25 @@
 # Sourced by ./heddle and the scripts in ci/: finds a JDK that Heddle can be built and run with.
 # Written for bash 3.2, so that macOS's own shell can read it.
 
-# is_jdk25 DIR: whether DIR holds a JDK 25 or newer with the Vector API. Reads its `release` file; no JVM starts.
+# is_jdk25 DIR: whether DIR holds a JDK 25 or newer with the Vector API; sets `jdk_version` to its number. Reads its
+# `release` file; no JVM starts.
 is_jdk25() {
   [ -x "$1/bin/java" ] && [ -x "$1/bin/javac" ] && [ -r "$1/release" ] || return 1
-  local line version=0 vector=yes
+  local line vector=yes
+  jdk_version=0
   while IFS= read -r line || [ -n "$line" ]; do
     case $line in
       JAVA_VERSION=*)
-        version=${line#JAVA_VERSION=}
-        version=${version//\"/}
-        version=${version%%[!0-9]*}
+        jdk_version=${line#JAVA_VERSION=}
+        jdk_version=${jdk_version//\"/}
+        jdk_version=${jdk_version%%[!0-9]*}
         ;;
       MODULES=*)
         case $line in *jdk.incubator.vector*) ;; *) vector=no ;; esac
         ;;
     esac
   done <"$1/release"
-  [ "${version:-0}" -ge 25 ] && [ "$vector" = yes ]
+  [ "${jdk_version:-0}" -ge 25 ] && [ "$vector" = yes ]
 }
 
 # resolve_links FILE: prints FILE with every symbolic link followed (readlink -f is not everywhere).
@@ -46,8 +48,8 @@ usual_jdk_folders() {
   )
 }
 
-# find_jdk: exports JAVA_HOME as the first suitable JDK among JAVA_HOME, the PATH and the usual folders;
-# fails with one sentence on standard error when there is none.
+# find_jdk: exports JAVA_HOME as the first suitable JDK among JAVA_HOME, the PATH and the usual folders, and leaves
+# `jdk_version` at its number; fails with one sentence on standard error when there is none.
 find_jdk() {
   local on_path folders folder
   on_path=$(command -v java) && on_path=$(resolve_links "$on_path")

@@ -56,8 +56,8 @@ public final class Main implements Runnable {
 
   /** Runs a command and ends the process with its exit code. */
   public static void main(String[] arguments) {
-    StandardError.unfiltered();
-    System.exit(execute(System.out, System.err, arguments));
+    System.setErr(StandardStreams.err());
+    System.exit(execute(StandardStreams.out(), System.err, arguments));
   }
 
   /** Runs a command with these streams and returns its exit code. */

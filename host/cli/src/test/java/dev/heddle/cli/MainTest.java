@@ -1,6 +1,7 @@
 package dev.heddle.cli;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.InstanceOfAssertFactories.STRING;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
@@ -372,6 +373,32 @@ class MainTest {
         heddle("compare", "--text", "weft ".repeat(700), "--backend", "planted", "--device", "0");
     assertThat(outcome.exit()).isZero();
     assertThat(outcome.out()).contains("the text has 1402 tokens; the model takes 512");
+  }
+
+  /** host/tornado is on no class path of these tests; the launcher says why it is on none. */
+  @Test
+  void theBackendThatIsLeftOutSaysWhatIsMissing() {
+    String missing =
+        "tornado%s unavailable: no folder; sdk install tornadovm, or set TORNADOVM_HOME";
+    System.setProperty("heddle.tornado.missing", "no folder");
+    try {
+      assertThat(heddle("devices").out().lines())
+          .filteredOn(line -> line.startsWith("tornado"))
+          .singleElement(STRING)
+          .startsWith(missing.formatted(":"));
+      Outcome refused = heddle("compare --shape 1,1,1,4,4,4,4 --backend tornado");
+      assertThat(refused.exit()).isEqualTo(3);
+      assertThat(refused.out()).isEmpty();
+      assertThat(refused.err().lines())
+          .singleElement(STRING)
+          .startsWith("heddle: " + missing.formatted(" is"));
+      String others = heddle("compare --shape 1,1,1,4,4,4,4 --backend reference").out();
+      assertThat(others).contains(" pass ").doesNotContain("tornado");
+    } finally {
+      System.clearProperty("heddle.tornado.missing");
+    }
+    assertThat(heddle("devices").out())
+        .contains("tornado: unavailable: it was left out of the class path; sdk install tornadovm");
   }
 
   @Test

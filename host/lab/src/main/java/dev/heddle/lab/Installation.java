@@ -23,10 +23,14 @@ public final class Installation {
     }
   }
 
-  /** Looks for every backend that the service loader knows. */
+  /** Looks for every backend that the service loader knows, and for those that may be left out. */
   public static Installation find() {
     List<Backend> backends = new ArrayList<>();
     ServiceLoader.load(Backend.class).forEach(backends::add);
+    Backend tornado = AbsentBackend.tornado();
+    if (backends.stream().noneMatch(found -> found.id().equals(tornado.id()))) {
+      backends.add(tornado);
+    }
     backends.sort(Comparator.comparing(Backend::id, Installation::byLadder));
     return new Installation(backends);
   }
