@@ -25,7 +25,8 @@ final class Discovery {
   /** Never throws: what is missing shows as errors of many kinds, and none is another backend's. */
   static Found<TornadoTarget> run(String backend) {
     try {
-      return search(backend, TornadoRuntimeProvider.getTornadoRuntime());
+      return NativeOutput.silenced(
+          () -> search(backend, TornadoRuntimeProvider.getTornadoRuntime()));
     } catch (Throwable e) {
       return unavailable(reason(e), REMEDY);
     }
@@ -53,8 +54,7 @@ final class Discovery {
           "install a driver for one of its backends, such as PoCL for OpenCL on the processor");
     }
     return new Found<>(
-        targets,
-        new Probe.Available(targets.stream().map(TornadoTarget::device).toList(), notes));
+        targets, new Probe.Available(targets.stream().map(TornadoTarget::device).toList(), notes));
   }
 
   private static TornadoTarget describe(

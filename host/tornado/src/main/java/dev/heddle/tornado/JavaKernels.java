@@ -4,14 +4,17 @@ import dev.heddle.core.kernel.KernelCatalog;
 import dev.heddle.core.kernel.Tunables;
 import dev.heddle.tornado.kernels.AttentionFlash;
 import dev.heddle.tornado.kernels.AttentionNaive;
+import dev.heddle.tornado.kernels.AttentionStaged;
+import dev.heddle.tornado.kernels.HeadsTranspose;
+import dev.heddle.tornado.kernels.LinearNaive;
+import dev.heddle.tornado.kernels.LinearTiled;
+import dev.heddle.tornado.kernels.Refused;
+import dev.heddle.tornado.kernels.Tunable;
 import java.lang.reflect.Method;
-import java.lang.reflect.Modifier;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
-import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
-import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 
 /**
@@ -28,7 +31,11 @@ final class JavaKernels implements KernelCatalog {
     this(
         Map.of(
             "attention_naive", AttentionNaive.class,
-            "attention_flash", AttentionFlash.class));
+            "attention_staged", AttentionStaged.class,
+            "attention_flash", AttentionFlash.class,
+            "linear_naive", LinearNaive.class,
+            "linear_tiled", LinearTiled.class,
+            "heads_transpose", HeadsTranspose.class));
   }
 
   /** Kernels of other classes, by the name of what each computes. */
@@ -59,28 +66,23 @@ final class JavaKernels implements KernelCatalog {
     return tunables.computeIfAbsent(file, this::read);
   }
 
-  /** Kernels that work on the same tiles declare the same tunables. */
   private Tunables read(String file) {
+    Class<?> type = inFile(file);
     Map<String, Tunables.Tunable> declared = new LinkedHashMap<>();
-    Set<Tunables.Constraint> constraints = new LinkedHashSet<>();
-    for (KernelMethod kernel : kernels(file)) {
-      kernel.tunables().forEach((name, tunable) -> {
-        Tunables.Tunable other = declared.putIfAbsent(name, tunable);
-        if (other != null && !other.equals(tunable)) {
-          throw new IllegalStateException(file + " declares " + name + " in two ways");
-        }
-      });
-      constraints.addAll(kernel.constraints());
+    for (Tunable tunable : type.getAnnotationsByType(Tunable.class)) {
+      declared.put(
+          tunable.name(),
+          new Tunables.Tunable(
+              tunable.name(),
+              tunable.value(),
+              Arrays.stream(tunable.among()).boxed().toList(),
+              tunable.meaning()));
     }
-    return new Tunables(declared, List.copyOf(constraints));
-  }
-
-  private List<KernelMethod> kernels(String file) {
-    return Arrays.stream(inFile(file).getDeclaredMethods())
-        .filter(method -> Modifier.isPublic(method.getModifiers()))
-        .map(method -> KernelMethod.of(method.getName(), method))
-        .sorted((a, b) -> a.kernel().compareTo(b.kernel()))
-        .toList();
+    List<Tunables.Constraint> constraints =
+        Arrays.stream(type.getAnnotationsByType(Refused.class))
+            .map(refused -> new Tunables.Constraint(refused.when(), refused.because()))
+            .toList();
+    return new Tunables(declared, constraints);
   }
 
   /**

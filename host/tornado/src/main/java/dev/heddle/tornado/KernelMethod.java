@@ -1,14 +1,9 @@
 package dev.heddle.tornado;
 
 import dev.heddle.core.DType;
-import dev.heddle.core.kernel.Tunables;
-import dev.heddle.tornado.kernels.Refused;
-import dev.heddle.tornado.kernels.Tunable;
 import java.lang.reflect.Method;
 import java.lang.reflect.Parameter;
 import java.util.ArrayList;
-import java.util.Arrays;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -26,10 +21,10 @@ import uk.ac.manchester.tornado.api.types.arrays.ShortArray;
  *
  * <ul>
  *   <li>{@link KernelContext}: TornadoVM's own.
- *   <li>{@link FloatArray}{@code  q}, {@link ShortArray}{@code  qBits}: the tensor {@code q}, as
- *       fp32 and as 16-bit patterns. Both are the same device buffer; the constant {@code dtype}
- *       says which of them the kernel looks at.
- *   <li>{@link IntArray}{@code  args}: what the kernel is told at run time.
+ *   <li>{@link FloatArray}{@code q}, {@link ShortArray}{@code qBits}: the tensor {@code q}, as fp32
+ *       and as 16-bit patterns. Both are the same device buffer; the constant {@code dtype} says
+ *       which of them the kernel looks at.
+ *   <li>{@link IntArray}{@code args}: what the kernel is told at run time.
  *   <li>{@code int blockM}: the macro {@code BLOCK_M} of the sibling kernels, which TornadoVM
  *       compiles in as a constant. {@code hasLse} is 1 where the operation has a tensor {@code
  *       lse}, else 0.
@@ -115,31 +110,6 @@ record KernelMethod(String kernel, Method method, List<Slot> parameters) {
   /** {@code headDimV} as {@code head_dim_v}. */
   private static String snake(String camel) {
     return camel.replaceAll("(?<=.)(?=[A-Z])", "_").toLowerCase(Locale.ROOT);
-  }
-
-  /** The tunables that its parameters declare, by name. */
-  Map<String, Tunables.Tunable> tunables() {
-    Map<String, Tunables.Tunable> declared = new LinkedHashMap<>();
-    for (int i = 0; i < parameters.size(); i++) {
-      Tunable tunable = method.getParameters()[i].getAnnotation(Tunable.class);
-      if (tunable != null && parameters.get(i) instanceof Slot.Constant constant) {
-        declared.put(
-            constant.macro,
-            new Tunables.Tunable(
-                constant.macro,
-                tunable.value(),
-                Arrays.stream(tunable.among()).boxed().toList(),
-                tunable.meaning()));
-      }
-    }
-    return declared;
-  }
-
-  /** What its tunables must satisfy together. */
-  List<Tunables.Constraint> constraints() {
-    return Arrays.stream(method.getAnnotationsByType(Refused.class))
-        .map(refused -> new Tunables.Constraint(refused.when(), refused.because()))
-        .toList();
   }
 
   /**

@@ -9,17 +9,21 @@ import dev.heddle.core.kernel.Recipe;
 import dev.heddle.core.kernel.Siblings;
 import dev.heddle.core.kernel.TileRecipes;
 import java.util.List;
+import java.util.Map;
 import java.util.SortedMap;
+import java.util.TreeMap;
 
 /** The rungs that the kernels in Java offer for each operation, and the recipe of each. */
 final class Ladder {
+  private static final List<Integer> ONE_EACH = List.of(16, 4, 1);
+
   private Ladder() {}
 
   /** Rungs for an operation, slowest first; the same on every device. */
   static List<String> algorithms(Operation operation) {
     return switch (operation) {
-      case AttentionProblem attention -> List.of("naive", "flash");
-      case AttentionStage stage -> List.of("naive");
+      case AttentionProblem attention -> List.of("naive", "staged", "flash");
+      case AttentionStage stage -> List.of("naive", "staged");
       case LinearProblem linear -> List.of("naive", "tiled");
       case HeadsTranspose heads -> List.of("transpose");
     };
@@ -46,9 +50,18 @@ final class Ladder {
                   ? TileRecipes.flash(file, attention, tunables)
                   : TileRecipes.inStages(file, attention, algorithm, tunables);
           case AttentionStage stage -> TileRecipes.stage(file, stage, algorithm, tunables);
-          case LinearProblem linear -> TileRecipes.linear(file, linear, tunables);
+          case LinearProblem linear ->
+              algorithm.equals("naive")
+                  ? linearNaive(file, linear)
+                  : TileRecipes.linear(file, linear, tunables);
           case HeadsTranspose heads -> Siblings.heads(file, heads, tunables);
         };
     return recipe.withMacro("DTYPE", KernelMethod.code(operation.dtype()));
+  }
+
+  /** One element per work-item, in groups of the shape that the naive kernels of attention have. */
+  private static Recipe linearNaive(String file, LinearProblem linear) {
+    return Siblings.linear(
+        file, "linear_naive", linear, new TreeMap<>(Map.of("BLOCK_M", 4, "BLOCK_N", 16)), ONE_EACH);
   }
 }

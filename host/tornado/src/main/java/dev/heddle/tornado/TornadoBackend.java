@@ -70,8 +70,7 @@ public final class TornadoBackend extends KernelBackend<TornadoTarget, JavaKerne
 
   @Override
   protected List<String> families(TornadoTarget target) {
-    return List.of(
-        "tornado_" + target.device().kind().name().toLowerCase(Locale.ROOT), "default");
+    return List.of("tornado_" + target.device().kind().name().toLowerCase(Locale.ROOT), "default");
   }
 
   @Override

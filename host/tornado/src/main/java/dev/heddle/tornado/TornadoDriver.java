@@ -84,10 +84,12 @@ final class TornadoDriver {
     this.live = live;
     // Kernel times come from the profiler, which waits for each kernel.
     TornadoOptions.TORNADO_PROFILER = true;
-    called("ensureLoaded", () -> {
-      device.ensureLoaded(plan);
-      return device;
-    });
+    called(
+        "ensureLoaded",
+        () -> {
+          device.ensureLoaded(plan);
+          return device;
+        });
   }
 
   // ---- memory
@@ -106,11 +108,13 @@ final class TornadoDriver {
 
   /** Copies a whole array to the device and waits. */
   synchronized void upload(TornadoNativeArray array, XPUDeviceBufferState buffer) {
-    called("streamIn", () -> {
-      device.streamIn(plan, array, 0, 0, buffer, null);
-      device.sync(plan);
-      return buffer;
-    });
+    called(
+        "streamIn",
+        () -> {
+          device.streamIn(plan, array, 0, 0, buffer, null);
+          device.sync(plan);
+          return buffer;
+        });
   }
 
   /**
@@ -121,10 +125,12 @@ final class TornadoDriver {
    */
   synchronized void download(
       TornadoNativeArray array, XPUDeviceBufferState buffer, long offset, long bytes) {
-    called("streamOutBlocking", () -> {
-      buffer.setPartialCopySize(bytes);
-      return device.streamOutBlocking(plan, array, offset, buffer, null);
-    });
+    called(
+        "streamOutBlocking",
+        () -> {
+          buffer.setPartialCopySize(bytes);
+          return device.streamOutBlocking(plan, array, offset, buffer, null);
+        });
   }
 
   /** Frees device memory. */
@@ -298,22 +304,24 @@ final class TornadoDriver {
         grid(
             java.util.Arrays.stream(global).boxed().toList(),
             launch.local().stream().map(Integer::longValue).toList()));
-    return called(code.kernel.kernel(), () -> {
-      device.enableThreadSharing();
-      KernelStackFrame frame =
-          device.createKernelStackFrame(plan, code.kernel.parameters().size(), Access.NONE);
-      frame.reset();
-      HashMap<Integer, Integer> threads = new HashMap<>();
-      for (int axis = 0; axis < global.length; axis++) {
-        threads.put(axis, Math.toIntExact(global[axis]));
-      }
-      frame.setKernelContext(threads);
-      bind(code, frame, buffers, args);
-      profiler.clean();
-      code.installed.launchWithoutDependencies(plan, frame, null, code.task.meta(), 0);
-      device.sync(plan);
-      return profiler.getTaskTimer(ProfilerType.TASK_KERNEL_TIME, code.task.getId());
-    });
+    return called(
+        code.kernel.kernel(),
+        () -> {
+          device.enableThreadSharing();
+          KernelStackFrame frame =
+              device.createKernelStackFrame(plan, code.kernel.parameters().size(), Access.NONE);
+          frame.reset();
+          HashMap<Integer, Integer> threads = new HashMap<>();
+          for (int axis = 0; axis < global.length; axis++) {
+            threads.put(axis, Math.toIntExact(global[axis]));
+          }
+          frame.setKernelContext(threads);
+          bind(code, frame, buffers, args);
+          profiler.clean();
+          code.installed.launchWithoutDependencies(plan, frame, null, code.task.meta(), 0);
+          device.sync(plan);
+          return profiler.getTaskTimer(ProfilerType.TASK_KERNEL_TIME, code.task.getId());
+        });
   }
 
   /** What a parameter is given, and whether that is an address. */

@@ -69,9 +69,12 @@ final class TornadoSession extends TrackedSession<TornadoTensor, TornadoSession.
     List<TornadoDriver.Code> codes = new ArrayList<>();
     for (Recipe.Launch launch : recipe.launches()) {
       KernelMethod kernel = backend.kernels().kernel(recipe.file(), launch.kernel());
-      codes.add(driver.compile(kernel, kernel.constants(recipe.macros(), names(launch, operands, recipe))));
+      codes.add(
+          driver.compile(
+              kernel, kernel.constants(recipe.macros(), names(launch, operands, recipe))));
     }
-    Launchable launchable = new Launchable(operation, provenance(plan, recipe, codes), recipe, codes);
+    Launchable launchable =
+        new Launchable(operation, provenance(plan, recipe, codes), recipe, codes);
     try {
       launchable.reserve(operands);
     } catch (RuntimeException e) {

@@ -9,9 +9,7 @@ import dev.heddle.reference.BackendContract;
 import java.util.Set;
 import org.junit.jupiter.api.AfterAll;
 
-/**
- * The contract on every device that TornadoVM has, and nothing left behind at the end of it.
- */
+/** The contract on every device that TornadoVM has, and nothing left behind at the end of it. */
 class TornadoBackendTest extends BackendContract {
   private static final TornadoBackend BACKEND = new TornadoBackend();
 

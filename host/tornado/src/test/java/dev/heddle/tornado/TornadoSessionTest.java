@@ -19,8 +19,10 @@ import dev.heddle.core.Probe;
 import dev.heddle.core.Session;
 import dev.heddle.core.Shape;
 import dev.heddle.core.Timing;
+import dev.heddle.reference.FlashAttentionPolicy;
 import dev.heddle.reference.KernelTrial;
 import dev.heddle.reference.Verdict;
+import dev.heddle.reference.Verifier;
 import java.util.List;
 import java.util.Map;
 import java.util.OptionalLong;
@@ -62,7 +64,7 @@ class TornadoSessionTest {
   @Test
   void aKernelThatTornadoVmCannotCompileIsAnErrorAndNoSlowSuccess() {
     assertRefusedByCompiler(PlantedKernels.NoCode.class, "heads_transpose");
-    assertThat(PlantedKernels.NoCode.RUNS.sum()).as("runs as sequential Java").isZero();
+    assertThat(PlantedKernels.NoCode.runs).as("runs as sequential Java").isZero();
   }
 
   @Test
@@ -117,7 +119,7 @@ class TornadoSessionTest {
 
   private static Verdict verdict(Session session, KernelTrial trial, Plan plan) {
     try (PreparedChain chain = prepare(session, trial, plan)) {
-      return new dev.heddle.reference.Verifier(new dev.heddle.reference.FlashAttentionPolicy())
+      return new Verifier(new FlashAttentionPolicy())
           .verify(chain, trial.expectation());
     }
   }
@@ -147,10 +149,11 @@ class TornadoSessionTest {
   @Test
   void aParameterThatTheHostBindsNothingToStopsTheHost() {
     TornadoBackend unbound = with(PlantedKernels.Unbound.class);
-    Device device = device(unbound);
-    assertThatThrownBy(() -> unbound.refusal(device, HEADS, TRANSPOSE))
-        .isInstanceOf(IllegalStateException.class)
-        .hasMessageContaining("long width");
+    try (Session session = unbound.open(device(unbound))) {
+      assertThatThrownBy(() -> prepare(session, KernelTrial.of(HEADS), TRANSPOSE))
+          .isInstanceOf(IllegalStateException.class)
+          .hasMessageContaining("long width");
+    }
   }
 
   @Test

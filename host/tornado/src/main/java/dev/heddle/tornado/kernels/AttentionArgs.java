@@ -43,7 +43,8 @@ public final class AttentionArgs {
 
   private AttentionArgs() {}
 
-  // Query i sees the keys firstKey(args, i) <= j < endKey(args, i); none when that is empty. Both grow
+  // Query i sees the keys firstKey(args, i) <= j < endKey(args, i); none when that is empty. Both
+  // grow
   // with i. The host cuts the sides and refuses sequences above 2^29, so no sum here overflows.
 
   static int firstKey(IntArray args, int i) {

@@ -16,13 +16,33 @@ import uk.ac.manchester.tornado.api.types.arrays.FloatArray;
 import uk.ac.manchester.tornado.api.types.arrays.IntArray;
 import uk.ac.manchester.tornado.api.types.arrays.ShortArray;
 
+@Tunable(
+    name = "BLOCK_M",
+    value = 32,
+    among = {8, 16, 32, 64, 128},
+    meaning = "query rows per work-group")
+@Tunable(
+    name = "BLOCK_N",
+    value = 32,
+    among = {8, 16, 32, 64, 128},
+    meaning = "keys per tile")
+@Tunable(
+    name = "THREADS_M",
+    value = 16,
+    among = {8, 16},
+    meaning = "work-items along the query rows")
+@Tunable(
+    name = "THREADS_N",
+    value = 16,
+    among = {8, 16},
+    meaning = "work-items along the keys and the output's columns")
+@Refused(when = "BLOCK_M % THREADS_M != 0", because = "BLOCK_M must be a multiple of THREADS_M")
+@Refused(when = "BLOCK_N % THREADS_N != 0", because = "BLOCK_N must be a multiple of THREADS_N")
 public final class AttentionFlash {
   private AttentionFlash() {}
 
   // ---- kernel ----------------------------------------------------------------------------------
 
-  @Refused(when = "BLOCK_M % THREADS_M != 0", because = "BLOCK_M must be a multiple of THREADS_M")
-  @Refused(when = "BLOCK_N % THREADS_N != 0", because = "BLOCK_N must be a multiple of THREADS_N")
   public static void attentionFlash(
       KernelContext context,
       FloatArray q,
@@ -38,10 +58,10 @@ public final class AttentionFlash {
       int dtype,
       int headDim,
       int headDimV,
-      @Tunable(value = 32, among = {8, 16, 32, 64, 128}, meaning = "query rows per work-group") int blockM,
-      @Tunable(value = 32, among = {8, 16, 32, 64, 128}, meaning = "keys per tile") int blockN,
-      @Tunable(value = 16, among = {8, 16}, meaning = "work-items along the query rows") int threadsM,
-      @Tunable(value = 16, among = {8, 16}, meaning = "work-items along the keys and the columns of the output") int threadsN,
+      int blockM,
+      int blockN,
+      int threadsM,
+      int threadsN,
       int hasLse) {
     int rowsEach = blockM / threadsM;
     int keysEach = blockN / threadsN;

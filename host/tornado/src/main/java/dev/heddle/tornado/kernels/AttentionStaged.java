@@ -16,6 +16,38 @@ import uk.ac.manchester.tornado.api.types.arrays.FloatArray;
 import uk.ac.manchester.tornado.api.types.arrays.IntArray;
 import uk.ac.manchester.tornado.api.types.arrays.ShortArray;
 
+@Tunable(
+    name = "BLOCK_M",
+    value = 64,
+    among = {16, 32, 64, 128},
+    meaning = "query rows per work-group")
+@Tunable(
+    name = "BLOCK_N",
+    value = 64,
+    among = {16, 32, 64, 128},
+    meaning = "columns of a product per work-group: keys, or values' columns")
+@Tunable(
+    name = "BLOCK_K",
+    value = 16,
+    among = {8, 16, 32},
+    meaning = "depth of a pair of tiles")
+@Tunable(
+    name = "THREADS_M",
+    value = 16,
+    among = {8, 16},
+    meaning = "work-items along the rows")
+@Tunable(
+    name = "THREADS_N",
+    value = 16,
+    among = {8, 16},
+    meaning = "work-items along the columns")
+@Tunable(
+    name = "SOFTMAX_THREADS",
+    value = 64,
+    among = {16, 32, 64, 128, 256},
+    meaning = "work-items per row of the softmax")
+@Refused(when = "BLOCK_M % THREADS_M != 0", because = "BLOCK_M must be a multiple of THREADS_M")
+@Refused(when = "BLOCK_N % THREADS_N != 0", because = "BLOCK_N must be a multiple of THREADS_N")
 public final class AttentionStaged {
   private AttentionStaged() {}
 
@@ -158,7 +190,8 @@ public final class AttentionStaged {
     context.localBarrier();
 
     // Scaled without being rounded: m was rounded, but that error is the same for all keys of a row
-    // and falls out of the quotient. The difference makes one fused operation of the next line, which
+    // and falls out of the quotient. The difference makes one fused operation of the next line,
+    // which
     // a negation does not.
     float minusM = 0.0f - m;
     float l = 0.0f;

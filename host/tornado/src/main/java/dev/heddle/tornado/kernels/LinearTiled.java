@@ -9,6 +9,33 @@ import uk.ac.manchester.tornado.api.types.arrays.FloatArray;
 import uk.ac.manchester.tornado.api.types.arrays.IntArray;
 import uk.ac.manchester.tornado.api.types.arrays.ShortArray;
 
+@Tunable(
+    name = "BLOCK_M",
+    value = 64,
+    among = {16, 32, 64, 128},
+    meaning = "rows of y per work-group")
+@Tunable(
+    name = "BLOCK_N",
+    value = 64,
+    among = {16, 32, 64, 128},
+    meaning = "columns of y per work-group")
+@Tunable(
+    name = "BLOCK_K",
+    value = 16,
+    among = {8, 16, 32},
+    meaning = "depth of a pair of tiles")
+@Tunable(
+    name = "THREADS_M",
+    value = 16,
+    among = {8, 16},
+    meaning = "work-items along the rows")
+@Tunable(
+    name = "THREADS_N",
+    value = 16,
+    among = {8, 16},
+    meaning = "work-items along the columns")
+@Refused(when = "BLOCK_M % THREADS_M != 0", because = "BLOCK_M must be a multiple of THREADS_M")
+@Refused(when = "BLOCK_N % THREADS_N != 0", because = "BLOCK_N must be a multiple of THREADS_N")
 public final class LinearTiled {
   private LinearTiled() {}
 

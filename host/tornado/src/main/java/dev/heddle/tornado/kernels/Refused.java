@@ -6,13 +6,13 @@ import java.lang.annotation.Retention;
 import java.lang.annotation.RetentionPolicy;
 import java.lang.annotation.Target;
 
-/** A combination that a kernel refuses: what {@code #error} is to the sibling kernels. */
+/** A combination that a class's kernels refuse: what {@code #error} is to the sibling kernels. */
 @Retention(RetentionPolicy.RUNTIME)
-@Target(ElementType.METHOD)
+@Target(ElementType.TYPE)
 @Repeatable(Refused.All.class)
 public @interface Refused {
 
-  /** An expression over the sibling kernels' macros that is true when the kernel refuses. */
+  /** An expression over the sibling kernels' macros that is true when the kernels refuse. */
   String when();
 
   /** What is wrong then, one sentence. */
@@ -20,7 +20,7 @@ public @interface Refused {
 
   /** Several of them. */
   @Retention(RetentionPolicy.RUNTIME)
-  @Target(ElementType.METHOD)
+  @Target(ElementType.TYPE)
   @interface All {
 
     /** The combinations. */

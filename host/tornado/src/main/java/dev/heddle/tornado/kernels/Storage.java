@@ -11,14 +11,17 @@ import uk.ac.manchester.tornado.api.types.arrays.ShortArray;
  * {@code dtype} says which to use. It folds away, and with it the branch and the view that is not
  * used. Indices count elements of the payload; the guard band in front is skipped here.
  *
- * <p>TornadoVM's OpenCL backend has no {@code Float.intBitsToFloat} and no inverse of it, so numbers
- * are put together and taken apart by exact arithmetic: integers below 2^24 become floats without
- * rounding, and every other step is a multiplication by a power of two. No step needs subnormal
- * numbers unless the value is one, so that devices without them lose nothing else.
+ * <p>TornadoVM's OpenCL backend has no {@code Float.intBitsToFloat} and no inverse of it, so
+ * numbers are put together and taken apart by exact arithmetic: integers below 2^24 become floats
+ * without rounding, and every other step is a multiplication by a power of two. No step needs
+ * subnormal numbers unless the value is one, so that devices without them lose nothing else.
  */
-@SuppressWarnings("IdentityBinaryExpression") // TornadoVM knows neither a NaN constant nor Float.isNaN
+@SuppressWarnings(
+    "IdentityBinaryExpression") // TornadoVM knows neither a NaN constant nor Float.isNaN
 public final class Storage {
-  /** {@code dtype} of IEEE 754 binary32; these constants are the ordinals of core's {@code DType}. */
+  /**
+   * {@code dtype} of IEEE 754 binary32; these constants are the ordinals of core's {@code DType}.
+   */
   public static final int FP32 = 0;
 
   /** {@code dtype} of IEEE 754 binary16. */
@@ -92,7 +95,8 @@ public final class Storage {
   static float floatOf(int bits) {
     int exponent = (bits >>> 23) & 0xFF;
     int fraction = bits & 0x7FFFFF;
-    // value = integer * 2^(e - 150), and e = 1 again where the exponent bits are 0. The lower six bits
+    // value = integer * 2^(e - 150), and e = 1 again where the exponent bits are 0. The lower six
+    // bits
     // of e multiply first, so that nothing on the way is smaller than the result; at 255 the result
     // overflows to infinity.
     int integer = exponent == 0 ? fraction : fraction + 0x800000;
