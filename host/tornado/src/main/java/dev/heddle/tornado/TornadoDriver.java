@@ -150,6 +150,11 @@ final class TornadoDriver {
     return code;
   }
 
+  /** How many kernels were compiled so far. */
+  synchronized int compilations() {
+    return compiled.size();
+  }
+
   private Code build(KernelMethod kernel, List<Integer> constants) {
     ScheduleContext schedule = new ScheduleContext(SCHEDULE);
     schedule.setDevice(device);

@@ -55,6 +55,22 @@ public final class Storage {
     }
   }
 
+  /** Copies an element's bits, NaN included. */
+  public static void copy(
+      FloatArray source,
+      ShortArray sourceBits,
+      int sourceIndex,
+      FloatArray target,
+      ShortArray targetBits,
+      int targetIndex,
+      int dtype) {
+    if (dtype == FP32) {
+      target.set(Tensors.BAND + targetIndex, source.get(Tensors.BAND + sourceIndex));
+    } else {
+      targetBits.set(Tensors.BAND + targetIndex, sourceBits.get(Tensors.BAND + sourceIndex));
+    }
+  }
+
   /** Element {@code index} of a tensor that is fp32 whatever the storage of the others. */
   public static float load(FloatArray tensor, int index) {
     return tensor.get(Tensors.BAND + index);

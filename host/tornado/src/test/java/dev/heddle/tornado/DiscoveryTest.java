@@ -1,0 +1,38 @@
+package dev.heddle.tornado;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import dev.heddle.reference.ForkedJvm;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** What a machine without a usable TornadoVM is told. */
+class DiscoveryTest {
+  @TempDir Path folder;
+
+  @Test
+  void aJvmWithoutTornadoVmIsToldWhatIsMissing() throws Exception {
+    assertThat(ForkedJvm.run(folder, ProbeRun.class, Map.of()))
+        .singleElement()
+        .asString()
+        .startsWith("Unavailable")
+        .contains("the JVM was started without TornadoVM", "TORNADOVM_HOME", "./heddle");
+  }
+
+  @Test
+  void aTornadoVmWithoutItsOptionsIsToldWhatIsMissing() throws Exception {
+    String jars = System.getenv("TORNADOVM_HOME") + "/share/java/tornado";
+    List<String> output =
+        ForkedJvm.run(
+            folder,
+            List.of("--module-path", jars, "--add-modules", "tornado.api,tornado.runtime"),
+            ProbeRun.class,
+            Map.of());
+    assertThat(output)
+        .anySatisfy(line ->
+            assertThat(line).startsWith("Unavailable").contains("does not start", "./heddle"));
+  }
+}
