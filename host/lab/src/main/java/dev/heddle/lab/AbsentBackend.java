@@ -11,8 +11,8 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * Stands for a backend that the launcher left out because what it needs is not there: unavailable,
- * with the reason and the remedy.
+ * Stands for a backend that the launcher left out, mostly because what it needs is not there:
+ * unavailable, with the reason and the remedy.
  */
 record AbsentBackend(String id, Probe.Unavailable probe) implements Backend {
 
