@@ -375,9 +375,8 @@ class MainTest {
     assertThat(outcome.out()).contains("the text has 1402 tokens; the model takes 512");
   }
 
-  /** host/tornado is on no class path of these tests; the launcher says why it is on none. */
   @Test
-  void theBackendThatIsLeftOutSaysWhatIsMissing() {
+  void theBackendThatTheLauncherLeftOutSaysWhatIsMissing() {
     String missing =
         "tornado%s unavailable: no folder; sdk install tornadovm, or set TORNADOVM_HOME";
     System.setProperty("heddle.tornado.missing", "no folder");
@@ -397,8 +396,7 @@ class MainTest {
     } finally {
       System.clearProperty("heddle.tornado.missing");
     }
-    assertThat(heddle("devices").out())
-        .contains("tornado: unavailable: it was left out of the class path; sdk install tornadovm");
+    assertThat(heddle("devices").out()).as("nothing was left out").doesNotContain("tornado");
   }
 
   @Test

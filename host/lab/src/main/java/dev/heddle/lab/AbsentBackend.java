@@ -11,23 +11,25 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * Stands for a backend that this build or this launch has left out because what it needs is not
- * there: unavailable, with the reason and the remedy.
+ * Stands for a backend that the launcher left out, mostly because what it needs is not there:
+ * unavailable, with the reason and the remedy.
  */
 record AbsentBackend(String id, Probe.Unavailable probe) implements Backend {
 
   /**
    * TornadoVM's, which is built only where TornadoVM is. The launcher, which looks for it, passes
-   * what it missed in the system property {@code heddle.tornado.missing}.
+   * what it missed in the system property {@code heddle.tornado.missing}; without one, empty.
    */
-  static AbsentBackend tornado() {
-    return new AbsentBackend(
-        "tornado",
-        new Probe.Unavailable(
-            System.getProperty("heddle.tornado.missing", "it was left out of the class path"),
-            "sdk install tornadovm, or set TORNADOVM_HOME to the folder of a release for JDK "
-                + Runtime.version().feature()
-                + " (https://www.tornadovm.org/downloads)"));
+  static Optional<Backend> tornado() {
+    return Optional.ofNullable(System.getProperty("heddle.tornado.missing"))
+        .map(
+            reason -> new AbsentBackend("tornado", new Probe.Unavailable(reason, tornadoRemedy())));
+  }
+
+  private static String tornadoRemedy() {
+    return "sdk install tornadovm, or set TORNADOVM_HOME to the folder of a release for JDK "
+        + Runtime.version().feature()
+        + " (https://www.tornadovm.org/downloads)";
   }
 
   @Override

@@ -23,14 +23,13 @@ public final class Installation {
     }
   }
 
-  /** Looks for every backend that the service loader knows, and for those that may be left out. */
+  /**
+   * Looks for every backend that the service loader knows; what the launcher left out is there too.
+   */
   public static Installation find() {
     List<Backend> backends = new ArrayList<>();
     ServiceLoader.load(Backend.class).forEach(backends::add);
-    Backend tornado = AbsentBackend.tornado();
-    if (backends.stream().noneMatch(found -> found.id().equals(tornado.id()))) {
-      backends.add(tornado);
-    }
+    AbsentBackend.tornado().ifPresent(backends::add);
     backends.sort(Comparator.comparing(Backend::id, Installation::byLadder));
     return new Installation(backends);
   }

@@ -25,8 +25,7 @@ final class Discovery {
   /** Never throws: what is missing shows as errors of many kinds, and none is another backend's. */
   static Found<TornadoTarget> run(String backend) {
     try {
-      return NativeOutput.silenced(
-          () -> search(backend, TornadoRuntimeProvider.getTornadoRuntime()));
+      return search(backend, NativeOutput.silenced(TornadoRuntimeProvider::getTornadoRuntime));
     } catch (Throwable e) {
       return unavailable(reason(e), REMEDY);
     }

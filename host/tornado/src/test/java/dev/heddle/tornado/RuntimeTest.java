@@ -2,6 +2,8 @@ package dev.heddle.tornado;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import java.lang.management.ManagementFactory;
+import java.lang.management.MemoryManagerMXBean;
 import org.junit.jupiter.api.Test;
 import uk.ac.manchester.tornado.api.runtime.TornadoRuntimeProvider;
 import uk.ac.manchester.tornado.runtime.common.TornadoOptions;
@@ -25,5 +27,13 @@ class RuntimeTest {
     assertThat(TornadoOptions.DEFAULT_OPENCL_COMPILER_FLAGS)
         .isNotBlank()
         .doesNotContain("fast-relaxed-math", "finite-math-only", "unsafe-math");
+  }
+
+  @Test
+  void theGarbageCollectorIsTheOneOfAnyOtherLaunch() {
+    assertThat(ManagementFactory.getGarbageCollectorMXBeans())
+        .extracting(MemoryManagerMXBean::getName)
+        .isNotEmpty()
+        .noneMatch(name -> name.startsWith("PS "));
   }
 }
