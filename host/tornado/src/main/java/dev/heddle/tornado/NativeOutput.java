@@ -67,6 +67,7 @@ final class NativeOutput {
       call("fflush", MemorySegment.NULL);
     }
 
+    @SuppressWarnings("restricted")
     static int call(String function, Object... arguments) {
       ValueLayout[] parameters = new ValueLayout[arguments.length];
       for (int i = 0; i < arguments.length; i++) {
