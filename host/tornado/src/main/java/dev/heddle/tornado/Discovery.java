@@ -32,6 +32,14 @@ final class Discovery {
   }
 
   private static Found<TornadoTarget> search(String id, TornadoRuntime runtime) {
+    if (TornadoOptions.RECOVER_BAILOUT
+        || !TornadoOptions.isProfilerEnabled()
+        || TornadoOptions.DEFAULT_OPENCL_COMPILER_FLAGS.contains("fast-relaxed-math")) {
+      return unavailable(
+          "TornadoVM runs without the options in host/tornado/tornado.args: a kernel that does not"
+              + " compile would run as sequential Java, or NaN be taken for a number",
+          REMEDY);
+    }
     List<TornadoTarget> targets = new ArrayList<>();
     List<String> notes = new ArrayList<>();
     for (int b = 0; b < runtime.getNumBackends(); b++) {

@@ -1,6 +1,7 @@
 package dev.heddle.tornado;
 
 import dev.heddle.core.DType;
+import dev.heddle.tornado.kernels.Storage;
 import java.lang.reflect.Method;
 import java.lang.reflect.Parameter;
 import java.util.ArrayList;
@@ -174,6 +175,10 @@ record KernelMethod(String kernel, Method method, List<Slot> parameters) {
 
   /** What the kernels call a storage type: {@code Storage.FP32} and so on. */
   static int code(DType dtype) {
-    return dtype.ordinal();
+    return switch (dtype) {
+      case FP32 -> Storage.FP32;
+      case FP16 -> Storage.FP16;
+      case BF16 -> Storage.BF16;
+    };
   }
 }

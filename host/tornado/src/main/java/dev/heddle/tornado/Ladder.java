@@ -9,6 +9,7 @@ import dev.heddle.core.kernel.Recipe;
 import dev.heddle.core.kernel.Siblings;
 import dev.heddle.core.kernel.TileRecipes;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.SortedMap;
 import java.util.TreeMap;
@@ -32,7 +33,7 @@ final class Ladder {
   /** The hand-written kernel file that computes the same as a kernel file in Java. */
   static String sibling(String file) {
     String snake = file.replace(".java", "").replaceAll("(?<=.)(?=[A-Z])", "_");
-    return "cl/" + snake.toLowerCase(java.util.Locale.ROOT) + ".cl";
+    return "cl/" + snake.toLowerCase(Locale.ROOT) + ".cl";
   }
 
   /**

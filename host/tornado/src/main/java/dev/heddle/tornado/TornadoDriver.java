@@ -9,6 +9,7 @@ import java.io.ByteArrayOutputStream;
 import java.io.PrintStream;
 import java.lang.reflect.InvocationTargetException;
 import java.nio.charset.StandardCharsets;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -31,7 +32,6 @@ import uk.ac.manchester.tornado.runtime.TornadoAcceleratorBackend;
 import uk.ac.manchester.tornado.runtime.TornadoCoreRuntime;
 import uk.ac.manchester.tornado.runtime.common.KernelStackFrame;
 import uk.ac.manchester.tornado.runtime.common.TornadoInstalledCode;
-import uk.ac.manchester.tornado.runtime.common.TornadoOptions;
 import uk.ac.manchester.tornado.runtime.common.TornadoXPUDevice;
 import uk.ac.manchester.tornado.runtime.common.XPUDeviceBufferState;
 import uk.ac.manchester.tornado.runtime.profiler.TimeProfiler;
@@ -82,8 +82,6 @@ final class TornadoDriver {
     this.name = target.device().name();
     this.device = target.tornado();
     this.live = live;
-    // Kernel times come from the profiler, which waits for each kernel.
-    TornadoOptions.TORNADO_PROFILER = true;
     called(
         "ensureLoaded",
         () -> {
@@ -187,7 +185,8 @@ final class TornadoDriver {
     schedule(task, grid(List.of(1L, 1L, 1L), List.of()));
     ByteArrayOutputStream log = new ByteArrayOutputStream();
     try {
-      TornadoInstalledCode installed = printingTo(log, () -> install(task));
+      TornadoInstalledCode installed =
+          printingTo(log, () -> NativeOutput.silenced(() -> install(task)));
       if (!installed.isValid()) {
         throw new KernelBuildException(kernel.kernel(), text(log, "the code is not valid"), "");
       }
@@ -302,7 +301,7 @@ final class TornadoDriver {
     schedule(
         code.task,
         grid(
-            java.util.Arrays.stream(global).boxed().toList(),
+            Arrays.stream(global).boxed().toList(),
             launch.local().stream().map(Integer::longValue).toList()));
     return called(
         code.kernel.kernel(),

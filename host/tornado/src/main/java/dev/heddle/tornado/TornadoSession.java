@@ -23,6 +23,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalLong;
+import java.util.Set;
 import java.util.TreeMap;
 import uk.ac.manchester.tornado.api.types.arrays.IntArray;
 import uk.ac.manchester.tornado.runtime.common.XPUDeviceBufferState;
@@ -85,7 +86,7 @@ final class TornadoSession extends TrackedSession<TornadoTensor, TornadoSession.
   }
 
   /** Parameters of a launch behind which there is a tensor. */
-  private static java.util.Set<String> names(
+  private static Set<String> names(
       Recipe.Launch launch, Map<String, TornadoTensor> operands, Recipe recipe) {
     Map<String, Object> available = new TreeMap<>(operands);
     recipe.scratchTensors().forEach(spec -> available.put(spec.name(), spec));

@@ -3,6 +3,7 @@ package dev.heddle.tornado;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.heddle.reference.ForkedJvm;
+import java.lang.management.ManagementFactory;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
@@ -34,5 +35,24 @@ class DiscoveryTest {
     assertThat(output)
         .anySatisfy(line ->
             assertThat(line).startsWith("Unavailable").contains("does not start", "./heddle"));
+  }
+
+  /** The options of TornadoVM itself, without those that Heddle adds. */
+  @Test
+  void aTornadoVmThatWouldFallBackSilentlyIsNotUsed() throws Exception {
+    List<String> options =
+        ManagementFactory.getRuntimeMXBean().getInputArguments().stream()
+            .filter(option -> !option.contains("tornado.recover.bailout"))
+            .toList();
+    assertThat(options).hasSizeLessThan(inputs());
+    assertThat(ForkedJvm.run(folder, options, ProbeRun.class, Map.of()))
+        .anySatisfy(line ->
+            assertThat(line)
+                .startsWith("Unavailable")
+                .contains("tornado.args", "sequential Java", "./heddle"));
+  }
+
+  private static int inputs() {
+    return ManagementFactory.getRuntimeMXBean().getInputArguments().size();
   }
 }

@@ -119,8 +119,7 @@ class TornadoSessionTest {
 
   private static Verdict verdict(Session session, KernelTrial trial, Plan plan) {
     try (PreparedChain chain = prepare(session, trial, plan)) {
-      return new Verifier(new FlashAttentionPolicy())
-          .verify(chain, trial.expectation());
+      return new Verifier(new FlashAttentionPolicy()).verify(chain, trial.expectation());
     }
   }
 
