@@ -82,18 +82,19 @@ public final class AllClosePolicy implements TolerancePolicy {
 
   @Override
   public Verdict.Judged judge(ExpectedTensor expected, HostTensor got) {
-    ErrorMeasures measures = ErrorMeasures.of(expected, got);
+    ExpectedTensor stored = expected.stored();
+    ErrorMeasures measures = ErrorMeasures.of(stored, got);
     Tolerance tolerance = tolerance(expected.dtype());
-    Verdict.Judged worst = judged(expected, measures, Verdict.Element.worst(measures), tolerance);
+    Verdict.Judged worst = judged(stored, measures, Verdict.Element.worst(measures), tolerance);
     // NaN, also outside a sample, has been found and is the worst there is.
     if (Double.isNaN(measures.maxAbs())) {
       return worst;
     }
-    double[] exact = expected.exact();
+    double[] exact = stored.exact();
     for (int e = 0; e < exact.length; e++) {
-      int position = expected.position(e);
+      int position = stored.position(e);
       Verdict.Element element = new Verdict.Element(position, exact[e], got.get(position));
-      Verdict.Judged judged = judged(expected, measures, element, tolerance);
+      Verdict.Judged judged = judged(stored, measures, element, tolerance);
       if (judged.errorRatio() > worst.errorRatio()) {
         worst = judged;
       }
@@ -106,14 +107,13 @@ public final class AllClosePolicy implements TolerancePolicy {
       ErrorMeasures measures,
       Verdict.Element element,
       Tolerance tolerance) {
-    double reference = expected.dtype().round((float) element.expected());
     return new Verdict.Judged(
         expected.name(),
         measures,
         element,
         Verdict.Judged.ERROR,
-        ErrorMeasures.difference(reference, element.got()),
-        tolerance.bound(reference));
+        ErrorMeasures.difference(element.expected(), element.got()),
+        tolerance.bound(element.expected()));
   }
 
   private Tolerance tolerance(DType dtype) {

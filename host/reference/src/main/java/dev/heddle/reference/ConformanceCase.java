@@ -1,5 +1,6 @@
 package dev.heddle.reference;
 
+import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.Chain;
 import dev.heddle.core.DType;
 import dev.heddle.core.HostTensor;
@@ -49,6 +50,16 @@ public record ConformanceCase(String name, Operation focus, Chain chain, CaseInp
   /** What the case has that a device may lack or get wrong. */
   public Set<Feature> features() {
     return Feature.of(this);
+  }
+
+  /**
+   * Whether the case is one whole attention problem on normal numbers under the default scale: the
+   * kind of input that the tests of attention libraries are made of.
+   */
+  public boolean isOrdinaryAttention() {
+    return chain.steps().size() == 1
+        && focus instanceof AttentionProblem
+        && !features().contains(Feature.DIFFICULT_VALUES);
   }
 
   /** The input tensors, new ones at every call. */

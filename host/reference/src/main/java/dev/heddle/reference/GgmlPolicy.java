@@ -4,7 +4,8 @@ import dev.heddle.core.HostTensor;
 
 /**
  * ggml's rule for attention and for matrix products: the normalised mean squared error of the whole
- * tensor, {@code sum (err^2) / sum (ref^2)}, is at most 5e-4.
+ * tensor, {@code sum (err^2) / sum (ref^2)}, is at most 5e-4. The reference is rounded to the
+ * tensor's type, as what ggml compares with is.
  *
  * <p>A NaN fails, and so does an infinity where the reference has not the same one; equal ones are
  * no error. ggml takes the largest finite value for an infinity, too; here it is none.
@@ -27,7 +28,7 @@ public final class GgmlPolicy implements TolerancePolicy {
 
   @Override
   public Verdict.Judged judge(ExpectedTensor expected, HostTensor got) {
-    ErrorMeasures measures = ErrorMeasures.of(expected, got);
+    ErrorMeasures measures = ErrorMeasures.of(expected.stored(), got);
     return new Verdict.Judged(
         expected.name(),
         measures,

@@ -56,9 +56,10 @@ final class ContractCases {
 
   /** Sizes around every tile edge, grouped heads, unequal head dims, all masks. */
   static List<Case> attentionShapes(DType dtype, Extent extent) {
-    ConformanceSuite suite =
-        extent == Extent.SMALL ? ConformanceSuite.QUICK : ConformanceSuite.FULL;
-    return cases(suite.attentionShapes(dtype));
+    return cases(
+        extent == Extent.SMALL
+            ? ConformanceSuite.smallShapes(dtype)
+            : ConformanceSuite.largeShapes(dtype));
   }
 
   /** Values that break careless arithmetic, within the type's range, and options. */
