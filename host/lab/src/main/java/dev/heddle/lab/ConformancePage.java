@@ -275,7 +275,8 @@ public final class ConformancePage {
                         conformance.ordinaryCounts(policy, device),
                         conformance.counts(policy, device));
                   }
-                  page.element("td", () -> page.element("code", policy.derivation()));
+                  page.element(
+                      "td", () -> page.element("code", policy.derivation()), "class", "rule");
                 });
           }
         });
