@@ -8,7 +8,9 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 
-/** The arithmetic that stands for bit patterns on a device gives what core's {@link DType} gives. */
+/**
+ * The arithmetic that stands for bit patterns on a device gives what core's {@link DType} gives.
+ */
 class StorageTest {
   private static final int FLOATS = 2_000_000;
 
@@ -30,8 +32,7 @@ class StorageTest {
   private static void assertEncoded(float value, DType dtype) {
     short actual = Storage.encode(value, code(dtype));
     short expected = dtype.encode(value);
-    boolean same =
-        Float.isNaN(value) ? Float.isNaN(dtype.decode(actual)) : actual == expected;
+    boolean same = Float.isNaN(value) ? Float.isNaN(dtype.decode(actual)) : actual == expected;
     if (!same) {
       assertThat(actual & 0xFFFF)
           .as("%s, bits %08x, as %s", value, Float.floatToRawIntBits(value), dtype)
@@ -74,6 +75,18 @@ class StorageTest {
 
   @ParameterizedTest
   @EnumSource(names = {"FP16", "BF16"})
+  void beyondTheLargestNumberIsInfinityFromHalfAUnitOn(DType dtype) {
+    float largest = dtype.decode((short) (dtype.encode(Float.POSITIVE_INFINITY) - 1));
+    float tie = (float) (largest + dtype.ulp(largest) / 2);
+    for (float sign : new float[] {1, -1}) {
+      assertThat(dtype.decode(Storage.encode(sign * tie, code(dtype)))).isInfinite();
+      assertThat(dtype.decode(Storage.encode(sign * Math.nextDown(tie), code(dtype))))
+          .isEqualTo(sign * largest);
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource(names = {"FP16", "BF16"})
   void floatsOfAllBitPatternsAreRounded(DType dtype) {
     SplittableRandom random = new SplittableRandom(11);
     for (int draw = 0; draw < FLOATS; draw++) {
@@ -86,13 +99,20 @@ class StorageTest {
     SplittableRandom random = new SplittableRandom(12);
     for (int draw = 0; draw < FLOATS; draw++) {
       int bits = random.nextInt();
-      assertSame(
-          Storage.floatOf(bits), Float.intBitsToFloat(bits), "%08x".formatted(bits));
+      assertSame(Storage.floatOf(bits), Float.intBitsToFloat(bits), "%08x".formatted(bits));
     }
     for (float value :
         new float[] {
-          0.0f, -0.0f, Float.MIN_VALUE, Float.MIN_NORMAL, Float.MAX_VALUE, 1.0f,
-          Float.POSITIVE_INFINITY, Float.NEGATIVE_INFINITY, Float.NaN, -Float.MIN_VALUE
+          0.0f,
+          -0.0f,
+          Float.MIN_VALUE,
+          Float.MIN_NORMAL,
+          Float.MAX_VALUE,
+          1.0f,
+          Float.POSITIVE_INFINITY,
+          Float.NEGATIVE_INFINITY,
+          Float.NaN,
+          -Float.MIN_VALUE
         }) {
       assertSame(Storage.floatOf(Float.floatToRawIntBits(value)), value, "" + value);
     }
