@@ -60,7 +60,7 @@ public final class TornadoBackend extends KernelBackend<TornadoTarget, JavaKerne
 
   @Override
   protected Set<DType> dtypes(Operation operation, String algorithm) {
-    return Set.of(DType.FP32, DType.BF16);
+    return Set.of(DType.values());
   }
 
   @Override

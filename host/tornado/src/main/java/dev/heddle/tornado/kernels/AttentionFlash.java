@@ -61,6 +61,7 @@ import uk.ac.manchester.tornado.api.types.arrays.FloatArray;
 import uk.ac.manchester.tornado.api.types.arrays.IntArray;
 import uk.ac.manchester.tornado.api.types.arrays.ShortArray;
 
+/** Attention forward in one kernel, with online softmax. */
 @Tunable(
     name = "BLOCK_M",
     value = 32,
@@ -83,7 +84,6 @@ import uk.ac.manchester.tornado.api.types.arrays.ShortArray;
     meaning = "work-items along the keys and the output's columns")
 @Refused(when = "BLOCK_M % THREADS_M != 0", because = "BLOCK_M must be a multiple of THREADS_M")
 @Refused(when = "BLOCK_N % THREADS_N != 0", because = "BLOCK_N must be a multiple of THREADS_N")
-/** Attention forward in one kernel, with online softmax. */
 public final class AttentionFlash {
   private AttentionFlash() {}
 

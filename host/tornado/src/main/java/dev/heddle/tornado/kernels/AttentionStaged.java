@@ -62,6 +62,7 @@ import uk.ac.manchester.tornado.api.types.arrays.FloatArray;
 import uk.ac.manchester.tornado.api.types.arrays.IntArray;
 import uk.ac.manchester.tornado.api.types.arrays.ShortArray;
 
+/** Attention forward in three kernels, the products tiled through local memory. */
 @Tunable(
     name = "BLOCK_M",
     value = 64,
@@ -94,7 +95,6 @@ import uk.ac.manchester.tornado.api.types.arrays.ShortArray;
     meaning = "work-items per row of the softmax")
 @Refused(when = "BLOCK_M % THREADS_M != 0", because = "BLOCK_M must be a multiple of THREADS_M")
 @Refused(when = "BLOCK_N % THREADS_N != 0", because = "BLOCK_N must be a multiple of THREADS_N")
-/** Attention forward in three kernels, the products tiled through local memory. */
 public final class AttentionStaged {
   private AttentionStaged() {}
 

@@ -40,6 +40,7 @@ import uk.ac.manchester.tornado.api.types.arrays.FloatArray;
 import uk.ac.manchester.tornado.api.types.arrays.IntArray;
 import uk.ac.manchester.tornado.api.types.arrays.ShortArray;
 
+/** A linear layer with both operands tiled through local memory. */
 @Tunable(
     name = "BLOCK_M",
     value = 64,
@@ -67,7 +68,6 @@ import uk.ac.manchester.tornado.api.types.arrays.ShortArray;
     meaning = "work-items along the columns")
 @Refused(when = "BLOCK_M % THREADS_M != 0", because = "BLOCK_M must be a multiple of THREADS_M")
 @Refused(when = "BLOCK_N % THREADS_N != 0", because = "BLOCK_N must be a multiple of THREADS_N")
-/** A linear layer with both operands tiled through local memory. */
 public final class LinearTiled {
   private LinearTiled() {}
 
