@@ -156,28 +156,27 @@ public final class AttentionNaive {
     int batchHeads = args.get(BATCH) * headsQ;
     int seqlenQ = args.get(SEQLEN_Q);
     int seqlenK = args.get(SEQLEN_K);
-    // One loop over rows and columns: a parameter as the bound of a parallel loop would be taken
-    // for the size of the grid.
-    int elements = seqlenQ * headDimV;
+    // Not headDimV itself, which TornadoVM would take for the size of the grid.
+    int columns = TornadoMath.max(headDimV, 1);
     for (@Parallel int bh = 0; bh < batchHeads; bh++) {
-      for (@Parallel int e = 0; e < elements; e++) {
-        int i = e / headDimV;
-        int d = e % headDimV;
-        int b = bh / headsQ;
-        int h = bh % headsQ;
-        int hKv = h / (headsQ / headsKv);
-        int qRow = bh * seqlenQ + i;
-        int kvRow0 = (b * headsKv + hKv) * seqlenK;
-        int firstKey = firstKey(args, i);
-        int endKey = endKey(args, i);
+      for (@Parallel int i = 0; i < seqlenQ; i++) {
+        for (@Parallel int d = 0; d < columns; d++) {
+          int b = bh / headsQ;
+          int h = bh % headsQ;
+          int hKv = h / (headsQ / headsKv);
+          int qRow = bh * seqlenQ + i;
+          int kvRow0 = (b * headsKv + hKv) * seqlenK;
+          int firstKey = firstKey(args, i);
+          int endKey = endKey(args, i);
 
-        float o = 0.0f;
-        for (int j = firstKey; j < endKey; j++) {
-          o +=
-              Storage.load(probabilities, qRow * seqlenK + j)
-                  * Storage.load(v, vBits, (kvRow0 + j) * headDimV + d, dtype);
+          float o = 0.0f;
+          for (int j = firstKey; j < endKey; j++) {
+            o +=
+                Storage.load(probabilities, qRow * seqlenK + j)
+                    * Storage.load(v, vBits, (kvRow0 + j) * headDimV + d, dtype);
+          }
+          Storage.store(out, outBits, qRow * headDimV + d, o, dtype);
         }
-        Storage.store(out, outBits, qRow * headDimV + d, o, dtype);
       }
     }
   }

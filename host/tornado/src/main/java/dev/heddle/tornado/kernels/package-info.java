@@ -19,7 +19,8 @@
  *       after the other. So a branch hangs on one comparison, {@link
  *       dev.heddle.tornado.kernels.AttentionArgs#visible} for one, or {@code if}s are nested.
  *   <li>A scalar parameter that bounds a {@code @Parallel} loop is replaced by the size of the
- *       grid, wherever else it is used too. So these bounds come from {@code args}.
+ *       grid, wherever else it is used too. So these bounds are read from {@code args}, or
+ *       computed.
  *   <li>{@code a * b + c} becomes one fused multiply-add, but {@code a * b - c} does not, and
  *       {@code a * b + -c} is turned into that. So a term to subtract is {@code 0.0f - c} first.
  *       {@code Math.fma} is not compiled.
