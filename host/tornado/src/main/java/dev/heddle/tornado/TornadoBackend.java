@@ -96,6 +96,11 @@ public final class TornadoBackend extends KernelBackend<TornadoTarget, JavaKerne
     return target(device).language();
   }
 
+  /** The hand-written kernel file nearest to such a device that computes what a file computes. */
+  Optional<String> sibling(Device device, String file) {
+    return Ladder.sibling(file, target(device).runsCuda());
+  }
+
   /** What the kernels for an operation are told at run time. */
   ArgumentStruct argumentStruct(Operation operation) {
     String name =

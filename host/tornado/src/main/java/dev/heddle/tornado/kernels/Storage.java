@@ -152,8 +152,9 @@ public final class Storage {
     t *= t >= 0x1p1f ? 0x1p-1f : 1.0f;
 
     // Below the smallest normal number the unit in the last place no longer shrinks. Adding ROUND
-    // leaves no fraction bits; a carry runs into the exponent, as it should. No division: devices
-    // may round quotients as they like.
+    // leaves no fraction bits; a carry runs into the exponent, as it should. No quotient: devices
+    // may
+    // round those as they like. (The one below tells the sign of a zero.)
     int below = TornadoMath.min(TornadoMath.max(smallest - e, 0), 30);
     float units = t * (float) (1 << fractionBits) * (float) (1 << (30 - below)) * 0x1p-30f;
     int rounded = (int) (TornadoMath.min(units, 2048.0f) + ROUND - ROUND);
