@@ -3,6 +3,7 @@ package dev.heddle.core.kernel;
 import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionShape;
 import dev.heddle.core.AttentionStage;
+import dev.heddle.core.DType;
 import dev.heddle.core.HeadsTranspose;
 import dev.heddle.core.LinearProblem;
 import dev.heddle.core.Operation;
@@ -49,6 +50,15 @@ public final class Siblings {
 
   private static SortedMap<String, Integer> headDims(AttentionShape shape) {
     return new TreeMap<>(Map.of("HEAD_DIM", shape.headDim(), "HEAD_DIM_V", shape.headDimV()));
+  }
+
+  /** What the kernels' {@code storage.h} calls a storage type, in the macro {@code DTYPE}. */
+  public static int code(DType dtype) {
+    return switch (dtype) {
+      case FP32 -> 0;
+      case FP16 -> 1;
+      case BF16 -> 2;
+    };
   }
 
   /** An operation's macros and a plan's tunables. */
