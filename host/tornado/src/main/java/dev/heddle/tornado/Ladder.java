@@ -60,6 +60,6 @@ final class Ladder {
                   : TileRecipes.linear(file, linear, tunables);
           case HeadsTranspose heads -> Siblings.heads(file, heads, tunables);
         };
-    return recipe.withMacro("DTYPE", KernelMethod.code(operation.dtype()));
+    return recipe.withMacro("DTYPE", Siblings.code(operation.dtype()));
   }
 }

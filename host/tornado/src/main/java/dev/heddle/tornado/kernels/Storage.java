@@ -18,9 +18,7 @@ import uk.ac.manchester.tornado.api.types.arrays.ShortArray;
  */
 @SuppressWarnings("IdentityBinaryExpression") // value != value: TornadoVM has no Float.isNaN
 public final class Storage {
-  /**
-   * {@code dtype} of IEEE 754 binary32; these constants are the ordinals of core's {@code DType}.
-   */
+  /** {@code dtype} of IEEE 754 binary32; the constants are those of cl/storage.h. */
   public static final int FP32 = 0;
 
   /** {@code dtype} of IEEE 754 binary16. */

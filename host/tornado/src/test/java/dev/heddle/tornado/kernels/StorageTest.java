@@ -3,6 +3,7 @@ package dev.heddle.tornado.kernels;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.heddle.core.DType;
+import dev.heddle.core.kernel.Siblings;
 import java.util.SplittableRandom;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -41,9 +42,9 @@ class StorageTest {
   }
 
   @Test
-  void codesAreCoresOrdinals() {
+  void codesAreThoseThatTheHostSends() {
     for (DType dtype : DType.values()) {
-      assertThat(code(dtype)).isEqualTo(dtype.ordinal());
+      assertThat(code(dtype)).isEqualTo(Siblings.code(dtype));
     }
   }
 
