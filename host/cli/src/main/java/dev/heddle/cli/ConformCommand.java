@@ -29,6 +29,7 @@ import java.util.Objects;
 import java.util.Set;
 import java.util.concurrent.Callable;
 import java.util.function.Function;
+import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
@@ -53,7 +54,8 @@ import picocli.CommandLine.Option;
       "  heddle conform --suite full --backend opencl --device 0 --html report.html",
       "  heddle conform --policy all --dtype fp32",
       "  heddle conform --junit conform.xml --json conform.json",
-      "  heddle conform --case values/logits-of-1e5 --dtype fp32 --backend vector"
+      "  heddle conform --case values/logits-of-1e5 --dtype fp32 --backend vector",
+      "  heddle conform --fuzz 60 --seed 1"
     })
 final class ConformCommand implements Callable<Integer> {
   private static final String ALL_POLICIES = "all";
@@ -109,6 +111,8 @@ final class ConformCommand implements Callable<Integer> {
       description = "Also write a report page that needs nothing but itself.")
   private @Nullable Path html;
 
+  @Mixin private FuzzOptions fuzz = new FuzzOptions();
+
   @CommandLine.Spec private CommandLine.Model.@Nullable CommandSpec spec;
 
   @Override
@@ -116,6 +120,17 @@ final class ConformCommand implements Callable<Integer> {
     CommandLine commandLine = Objects.requireNonNull(spec).commandLine();
     Map<Path, Function<Conformance, byte[]>> files = files();
     List<TolerancePolicy> policies = policies();
+    if (fuzz.isGiven()) {
+      if (suite != null || caseName != null || list || !files.isEmpty() || policies.size() > 1) {
+        throw new IllegalArgumentException(
+            "--fuzz, --seed and --fuzz-case exclude --suite, --case, --list, --junit, --json, --html"
+                + " and --policy all");
+      }
+      Set<DType> given = dtypes.stream().map(DtypeOption::parse).collect(Collectors.toSet());
+      return fuzz.run(
+              given, devices, policies.getFirst(), commandLine.getOut(), commandLine.getErr())
+          .code();
+    }
     List<ConformanceCase> cases = cases();
     if (list) {
       if (!files.isEmpty()) {
@@ -146,7 +161,8 @@ final class ConformCommand implements Callable<Integer> {
       });
       group.commit();
     }
-    return exitCode(conformance.counts()).code();
+    Counts counts = conformance.counts();
+    return exitCode(counts.failed(), counts.passed()).code();
   }
 
   /** The files asked for, known to be writable, and what makes their contents. */
@@ -232,11 +248,11 @@ final class ConformCommand implements Callable<Integer> {
             + String.join(", ", known));
   }
 
-  static ExitCode exitCode(Counts counts) {
-    if (counts.failed() > 0) {
+  static ExitCode exitCode(int failed, int passed) {
+    if (failed > 0) {
       return ExitCode.FAILED;
     }
-    return counts.passed() > 0 ? ExitCode.PASSED : ExitCode.NOTHING_RAN;
+    return passed > 0 ? ExitCode.PASSED : ExitCode.NOTHING_RAN;
   }
 
   private static void printCases(List<ConformanceCase> cases, PrintWriter out) {

@@ -369,20 +369,28 @@ public record Conformance(
 
   /** The command that asks one device this one case again. */
   public String command(Answer answer) {
+    return command(
+        "--case " + answer.testCase.name() + " --dtype " + answer.testCase.dtype().label(),
+        answer.device,
+        answer.algorithm,
+        policy());
+  }
+
+  /** The command that asks one device what the options name. */
+  static String command(
+      String options, Device device, Optional<String> algorithm, TolerancePolicy policy) {
     StringBuilder command = new StringBuilder();
-    if (answer.device.backend().equals("cuda") && answer.device.emulated()) {
+    if (device.backend().equals("cuda") && device.emulated()) {
       command.append("HEDDLE_CUDA=emulator ");
     }
     command
-        .append("./heddle conform --case ")
-        .append(answer.testCase.name())
-        .append(" --dtype ")
-        .append(answer.testCase.dtype().label())
+        .append("./heddle conform ")
+        .append(options)
         .append(" --backend ")
-        .append(answer.device.backend())
+        .append(device.backend())
         .append(" --device ")
-        .append(answer.device.index());
-    answer.algorithm.ifPresent(rung -> command.append(" --algorithm ").append(rung));
-    return command.append(" --policy ").append(policy().name()).toString();
+        .append(device.index());
+    algorithm.ifPresent(rung -> command.append(" --algorithm ").append(rung));
+    return command.append(" --policy ").append(policy.name()).toString();
   }
 }
