@@ -14,6 +14,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 class ConformCommandTest {
   private static final String CASE = "attention/2,2,2,63,65,64,64/window-unbounded,9-bottom-right";
@@ -148,5 +149,57 @@ class ConformCommandTest {
     try (Stream<Path> files = Files.list(folder)) {
       assertThat(files).containsExactly(old);
     }
+  }
+
+  @Test
+  void fuzzingFindsAPlantedFaultAndItsCommandShowsItAgain() {
+    Outcome first = heddle("conform --fuzz 1 --seed 3 " + planted(Fault.WRONG_VALUE));
+    assertThat(first.exit()).isEqualTo(1);
+    assertThat(first.out()).contains("fuzz, seed 3: judged by flash-attention", "CASES/S");
+    List<String> commands =
+        first.out().lines().filter(line -> line.startsWith("  again: ")).toList();
+    assertThat(commands).isNotEmpty();
+    for (String line : commands) {
+      Outcome again = heddle(line.substring("  again: ./heddle ".length()));
+      assertThat(again.exit()).isEqualTo(1);
+      assertThat(again.out()).contains(line).containsPattern("1 problems?, 1 results? FAIL");
+      List<String> lines = first.out().lines().toList();
+      assertThat(again.out()).contains(lines.get(lines.indexOf(line) - 2));
+    }
+  }
+
+  @Test
+  void fuzzingsExitCodes() {
+    Outcome sound = heddle("conform --fuzz 1 --seed 3 --dtype fp16 --backend reference");
+    assertThat(sound.exit()).isZero();
+    assertThat(sound.out()).contains(" problems, 0 results FAIL");
+    assertThat(heddle("conform --fuzz 1 --seed 3 " + planted(Fault.REFUSES)).exit()).isEqualTo(3);
+  }
+
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "--fuzz 0",
+        "--fuzz -1",
+        "--fuzz soon",
+        "--fuzz 99999999999999999999",
+        "--fuzz 1 --seed x",
+        "--seed 1",
+        "--fuzz 1 --suite quick",
+        "--fuzz 1 --list",
+        "--fuzz 1 --policy all",
+        "--fuzz 1 --junit DIR/c.xml",
+        "--fuzz 1 --dtype fp8",
+        "--fuzz 1 --backend metal",
+        "--fuzz 1 --backend reference --algorithm quick",
+        "--fuzz-case fp32",
+        "--fuzz-case fp32/1,1,1,1,1,1,1/none/scale=1.0/ones,ones,ones/1 --fuzz 1",
+        "--fuzz-case fp32/1,1,1,1,1,1,1/none/scale=1.0/ones,ones,ones/1 --dtype fp32"
+      })
+  void fuzzingsBadInputIsOneLine(String options) {
+    Outcome outcome = heddle("conform " + options);
+    assertThat(outcome.exit()).isEqualTo(2);
+    assertThat(outcome.out()).isEmpty();
+    assertThat(outcome.err().lines()).hasSize(1);
   }
 }

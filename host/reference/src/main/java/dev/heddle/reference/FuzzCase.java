@@ -51,11 +51,12 @@ public record FuzzCase(
   };
 
   /**
-   * Checks the size.
+   * Checks the size; every mask that hides nothing is {@link BandMask#NONE}.
    *
    * @throws IllegalArgumentException when it is larger than a case may be
    */
   public FuzzCase {
+    problem = problem.mask().isNone() ? problem.withMask(BandMask.NONE) : problem;
     if (!fits(problem.shape())) {
       throw new IllegalArgumentException(
           "shape "

@@ -63,12 +63,14 @@ public record WorstCase(
     inputs.forEach((name, tensor) -> original.put(name, tensor.toDoubles()));
     original.put("v", ScalarOperations.input(magnitudes, "v"));
     double[] averages = ScalarOperations.input(exact.evaluate(problem, original), "out");
-    double largestV = max(magnitudes.get("v"));
+    double largestV = max(ScalarOperations.input(magnitudes, "v"));
     double flushed =
         Math.abs(problem.softmaxScale())
             * SMALLEST_NORMAL
             * shape.headDim()
-            * (1 + max(magnitudes.get("q")) + max(magnitudes.get("k")));
+            * (1
+                + max(ScalarOperations.input(magnitudes, "q"))
+                + max(ScalarOperations.input(magnitudes, "k")));
     int rows = averages.length / shape.headDimV();
     double[] out = new double[averages.length];
     double[] lse = new double[rows];

@@ -1,0 +1,125 @@
+package dev.heddle.lab;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import dev.heddle.core.Backend;
+import dev.heddle.core.DType;
+import dev.heddle.reference.FuzzCase;
+import dev.heddle.reference.PlantedBackend;
+import dev.heddle.reference.PlantedBackend.Fault;
+import dev.heddle.reference.Policies;
+import dev.heddle.reference.ReferenceBackend;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.Set;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+
+class FuzzTest {
+  private static final long SECOND = 1_000_000_000;
+
+  private static Fuzz run(Backend backend, Optional<FuzzCase> only, Set<DType> dtypes) {
+    return run(backend, only, dtypes, new ArrayList<>());
+  }
+
+  private static Fuzz run(
+      Backend backend, Optional<FuzzCase> only, Set<DType> dtypes, List<String> progress) {
+    return Fuzz.run(
+        Installation.of(List.of(backend)),
+        new Fuzz.Request(
+            7, only, SECOND, dtypes, Selection.ALL, Optional.empty(), Policies.all().getFirst()),
+        progress::add);
+  }
+
+  private static Fuzz run(Fault fault) {
+    return run(new PlantedBackend("planted", fault), Optional.empty(), Set.of(DType.values()));
+  }
+
+  @Test
+  void theReferenceHasNoFailure() {
+    Fuzz fuzz = run(new ReferenceBackend(), Optional.empty(), Set.of(DType.values()));
+    assertThat(fuzz.failures()).isEmpty();
+    Fuzz.Tally tally = fuzz.tallies().getFirst();
+    assertThat(tally.failed()).isZero();
+    assertThat(tally.passed()).isEqualTo((int) (3 * fuzz.cases()));
+    assertThat(tally.perSecond()).isPositive();
+  }
+
+  @ParameterizedTest
+  @EnumSource(names = {"WRONG_VALUE", "NAN", "NOT_WRITTEN", "THROWS", "BREAKS"})
+  void aFaultIsFoundAndShrunkToASmallProblemThatFailsAgain(Fault fault) {
+    Fuzz fuzz = run(fault);
+    assertThat(fuzz.tallies().getFirst().failed()).isPositive();
+    assertThat(fuzz.failures()).hasSizeBetween(1, 2);
+    for (Fuzz.Failure failure : fuzz.failures()) {
+      assertThat(failure.smallest().problem().shape().toString()).isEqualTo("1,1,1,1,1,1,1");
+      assertThat(failure.smallest().problem().mask().isNone()).isTrue();
+      Fuzz again =
+          run(
+              new PlantedBackend("planted", fault),
+              Optional.of(FuzzCase.parse(failure.smallest().toString())),
+              Set.of(DType.values()));
+      assertThat(again.failures()).hasSize(1);
+      assertThat(again.failures().getFirst().message()).isEqualTo(failure.message());
+      assertThat(Fuzz.command(failure, Policies.all().getFirst()))
+          .isEqualTo(
+              "./heddle conform --fuzz-case "
+                  + failure.smallest()
+                  + " --backend planted --device 0 --algorithm naive --policy flash-attention");
+    }
+  }
+
+  @Test
+  void theSameSeedAsksTheSameProblems() {
+    List<String> first = new ArrayList<>();
+    List<String> second = new ArrayList<>();
+    run(new ReferenceBackend(), Optional.empty(), Set.of(DType.FP16), first);
+    run(new ReferenceBackend(), Optional.empty(), Set.of(DType.FP16), second);
+    int both = Math.min(first.size(), second.size());
+    assertThat(both).isGreaterThan(3);
+    assertThat(first.subList(0, both)).isEqualTo(second.subList(0, both));
+    assertThat(first).allMatch(doing -> doing.contains(" fp16/"));
+  }
+
+  @Test
+  void whatIsRefusedCountsAsRefused() {
+    Fuzz.Tally tally = run(Fault.REFUSES).tallies().getFirst();
+    assertThat(tally.refused()).isPositive();
+    assertThat(tally.passed() + tally.failed()).isZero();
+    assertThat(tally.perSecond()).isZero();
+  }
+
+  @Test
+  void algorithmsThatDoNotExist() {
+    assertThatThrownBy(() ->
+            Fuzz.run(
+                Installation.of(List.of(new ReferenceBackend())),
+                new Fuzz.Request(
+                    7,
+                    Optional.empty(),
+                    SECOND,
+                    Set.of(DType.FP32),
+                    Selection.ALL,
+                    Optional.of("quick"),
+                    Policies.all().getFirst()),
+                doing -> {}))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessageContaining("'quick'; there are naive, staged, flash");
+    assertThatThrownBy(() ->
+            Fuzz.run(
+                Installation.of(List.of()),
+                new Fuzz.Request(
+                    7,
+                    Optional.empty(),
+                    SECOND,
+                    Set.of(DType.FP32),
+                    Selection.ALL,
+                    Optional.empty(),
+                    Policies.all().getFirst()),
+                doing -> {}))
+        .isInstanceOf(NothingToRunException.class);
+  }
+}
