@@ -148,7 +148,7 @@ final class FuzzOptions {
     out.println(
         String.format(
             Locale.ROOT,
-            "%d problems, %d results FAIL%s, in %.1f s",
+            "problems: %d, results that FAIL: %d%s, in %.1f s",
             fuzz.cases(),
             failed,
             failed > fuzz.failures().size()

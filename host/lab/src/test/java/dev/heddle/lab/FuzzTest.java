@@ -53,10 +53,12 @@ class FuzzTest {
   void aFaultIsFoundAndShrunkToASmallProblemThatFailsAgain(Fault fault) {
     Fuzz fuzz = run(fault);
     assertThat(fuzz.tallies().getFirst().failed()).isPositive();
-    assertThat(fuzz.failures()).hasSizeBetween(1, 2);
+    FuzzCase first = fuzz.failures().getFirst().smallest();
+    assertThat(first.problem().shape().toString()).isEqualTo("1,1,1,1,1,1,1");
+    assertThat(first.problem().mask().isNone()).isTrue();
     for (Fuzz.Failure failure : fuzz.failures()) {
-      assertThat(failure.smallest().problem().shape().toString()).isEqualTo("1,1,1,1,1,1,1");
-      assertThat(failure.smallest().problem().mask().isNone()).isTrue();
+      // A relation may need two keys, or a row that sees none.
+      assertThat(failure.smallest().problem().shape().scores().elements()).isLessThan(20);
       Fuzz again =
           run(
               new PlantedBackend("planted", fault),
