@@ -191,7 +191,10 @@ public final class Siblings {
       LinearProblem linear,
       SortedMap<String, Integer> tunables,
       List<Integer> local) {
-    Launch launch =
+    return linear(
+        file,
+        macros(linear, tunables),
+        linear,
         new Launch(
             kernel,
             List.of(
@@ -199,10 +202,27 @@ public final class Siblings {
                 groups(linear.rows(), value(tunables, "BLOCK_M")),
                 1L),
             local,
-            same("x", "weight", "bias", "y"));
+            same("x", "weight", "bias", "y")));
+  }
+
+  /** A linear layer, one element of the result per work-item. */
+  public static Recipe linearNaive(String file, LinearProblem linear) {
+    return linear(
+        file,
+        macros(linear),
+        linear,
+        new Launch(
+            "linear_naive",
+            oneEach(linear.outFeatures(), linear.rows(), 1),
+            ONE_EACH,
+            same("x", "weight", "bias", "y")));
+  }
+
+  private static Recipe linear(
+      String file, SortedMap<String, Integer> macros, LinearProblem linear, Launch launch) {
     return Recipe.of(
             file,
-            macros(linear, tunables),
+            macros,
             List.of(launch),
             Map.of(
                 "rows", linear.rows(),
