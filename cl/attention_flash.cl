@@ -29,10 +29,10 @@
 //   BLOCK_N V_STRIDE) + BLOCK_M (BLOCK_N + 1) + BLOCK_M THREADS_N, with V_STRIDE = HEAD_DIM_V rounded
 //   up to a multiple of THREADS_N.
 // Private memory, 4 bytes each: BLOCK_M / THREADS_M (V_STRIDE / THREADS_N + BLOCK_N / THREADS_N + 5).
-// Numerics: fp32 throughout, fused multiply-adds, exp2 of scores in units of log2. A row's
-//   largest score has to stay below 2^30 in those units: beyond, the rounding of m_i, which all its
-//   weights share, outgrows the exponents of fp32.
-// Limits: fp32 storage; SEQLEN up to 2^29; the device's local memory bounds the head dimensions.
+// Numerics: fp32 throughout, fused multiply-adds, exp2 of scores in units of log2; out is rounded to
+//   its storage type once. A row's largest score has to stay below 2^30 in those units: beyond, the
+//   rounding of m_i, which all its weights share, outgrows the exponents of fp32.
+// Limits: SEQLEN up to 2^29; the device's local memory bounds the head dimensions.
 // Source: Dao, "FlashAttention-2", 2023, algorithm 1.
 
 #include "attention_args.h"
@@ -72,9 +72,9 @@
 // ---- kernel --------------------------------------------------------------------------------------
 
 __attribute__((reqd_work_group_size(THREADS_N, THREADS_M, 1))) __kernel void attention_flash(
-    const __global float *restrict q, const __global float *restrict k,
-    const __global float *restrict v, __global float *restrict out, __global float *restrict lse,
-    const attention_args args) {
+    const __global storage_t *restrict q, const __global storage_t *restrict k,
+    const __global storage_t *restrict v, __global storage_t *restrict out,
+    __global float *restrict lse, const attention_args args) {
   __local float q_tile[BLOCK_M * Q_STRIDE];
   __local float kv_tile[K_TILE > V_TILE ? K_TILE : V_TILE];
   __local float p_tile[BLOCK_M * P_STRIDE];
@@ -198,7 +198,7 @@ __attribute__((reqd_work_group_size(THREADS_N, THREADS_M, 1))) __kernel void att
     for (int c = 0; c < COLUMNS_EACH; c++) {
       const int column = tx + c * THREADS_N;
       if (column < HEAD_DIM_V) {
-        out[(q_row0 + row) * HEAD_DIM_V + column] = acc[r * COLUMNS_EACH + c] * l_inverse;
+        store(out[(q_row0 + row) * HEAD_DIM_V + column], acc[r * COLUMNS_EACH + c] * l_inverse);
       }
     }
     if (lse && tx == 0) {

@@ -28,16 +28,19 @@
 //   under a causal mask they are the long ones.
 // FLOPs: 2 (HEAD_DIM + HEAD_DIM_V) per visible pair; tiles that hold no visible pair are skipped.
 // Bytes: q and out once; k and v once per query block, from the cache when a head's fit there.
-// Private memory: 4 BLOCK_M (HEAD_DIM + HEAD_DIM_V + BLOCK_N) bytes; meant to stay in L1 and L2.
+// Private memory: 4 BLOCK_M (HEAD_DIM + HEAD_DIM_V + BLOCK_N) bytes, and in 16-bit storage
+//   4 BLOCK_N max(HEAD_DIM, HEAD_DIM_V) for the widened tile; meant to stay in L1 and L2.
 // Numerics: fp32 throughout, fused multiply-adds; exp2 by a polynomial of degree 6 (relative error
-//   below 8e-8); weights below 2^-126 of a row's largest count as 0.
-// Limits: fp32 storage; SEQLEN up to 2^29.
+//   below 8e-8); weights below 2^-126 of a row's largest count as 0; out is rounded to its storage type
+//   once.
+// Limits: SEQLEN up to 2^29.
 // On AVX-512, compilers tuned for Skylake prefer 256-bit vectors when they vectorize loops on their
 // own. The explicit float16 arithmetic here is not theirs to narrow, so it compiles to 512-bit code.
 // Source: Dao, "FlashAttention-2", 2023, algorithm 1, with the roles of rows and lanes exchanged.
 
 #include "attention_args.h"
 #include "force_inline.h"
+#include "storage.h"
 #include "vector_math.h"
 
 #ifndef BLOCK_M
@@ -67,17 +70,18 @@
 #endif
 
 #define VECTORS (BLOCK_M / 16)  // float16 vectors that hold one value per query row
+#define WIDE_TILE (BLOCK_N * (HEAD_DIM > HEAD_DIM_V ? HEAD_DIM : HEAD_DIM_V))
 
 // ---- S^T = K Q^T, UNROLL_K keys at a time --------------------------------------------------------
 
 // Scores of n_keys keys from k_tile on. With `masked`, keys are checked row by row: `key` is the
 // index of the tile's first key. m_tile collects the largest score of each row.
-FORCE_INLINE void score_tile(const int masked, const __global float *k_tile, const int key,
+FORCE_INLINE void score_tile(const int masked, const FLOATS *k_tile, const int key,
                              const int n_keys, const float16 *q_t, const int16 *first_key,
                              const int16 *end_key, float16 *s_t, float16 *m_tile) {
   for (int j = 0; j < n_keys; j += UNROLL_K) {
     float16 s[UNROLL_K][VECTORS];
-    const __global float *k_row[UNROLL_K];
+    const FLOATS *k_row[UNROLL_K];
 #pragma unroll
     for (int a = 0; a < UNROLL_K; a++) {
       // The last tile may end within the group: its last key is read again instead of what follows.
@@ -121,7 +125,7 @@ FORCE_INLINE void score_tile(const int masked, const __global float *k_tile, con
 
 // Columns d to d + UNROLL_D of the output. With `masked`, a hidden key adds nothing even where its
 // value is NaN or infinite, which a weight of 0 would turn into NaN.
-FORCE_INLINE void accumulate_columns(const int masked, const int d, const __global float *v_tile,
+FORCE_INLINE void accumulate_columns(const int masked, const int d, const FLOATS *v_tile,
                                      const int key, const int n_keys, const float16 *p_t,
                                      const float16 *alpha, const int16 *first_key,
                                      const int16 *end_key, float16 *acc) {
@@ -132,7 +136,7 @@ FORCE_INLINE void accumulate_columns(const int masked, const int d, const __glob
     for (int c = 0; c < VECTORS; c++) o[a][c] = acc[COLUMN(d, a) * VECTORS + c] * alpha[c];
   }
   for (int j = 0; j < n_keys; j++) {
-    const __global float *v_row = v_tile + (size_t)j * HEAD_DIM_V;
+    const FLOATS *v_row = v_tile + (size_t)j * HEAD_DIM_V;
     const int16 j_key = key + j;
 #pragma unroll
     for (int a = 0; a < UNROLL_D; a++) {
@@ -153,14 +157,15 @@ FORCE_INLINE void accumulate_columns(const int masked, const int d, const __glob
 
 // ---- one key tile --------------------------------------------------------------------------------
 
-FORCE_INLINE void attend_tile(const int masked, const __global float *k_tile,
-                              const __global float *v_tile, const int key, const int n_keys,
-                              const float scale, const float16 *q_t, const int16 *first_key,
-                              const int16 *end_key, float16 *s_t, float16 *acc, float16 *m_i,
-                              float16 *l_i) {
+FORCE_INLINE void attend_tile(const int masked, const __global storage_t *k_tile,
+                              const __global storage_t *v_tile, float *widened, const int key,
+                              const int n_keys, const float scale, const float16 *q_t,
+                              const int16 *first_key, const int16 *end_key, float16 *s_t,
+                              float16 *acc, float16 *m_i, float16 *l_i) {
   float16 m_tile[VECTORS], m_safe[VECTORS], alpha[VECTORS], l_tile[VECTORS];
   for (int c = 0; c < VECTORS; c++) m_tile[c] = -INFINITY;
-  score_tile(masked, k_tile, key, n_keys, q_t, first_key, end_key, s_t, m_tile);
+  score_tile(masked, as_floats(k_tile, n_keys * HEAD_DIM, widened), key, n_keys, q_t, first_key,
+             end_key, s_t, m_tile);
 
   for (int c = 0; c < VECTORS; c++) {
     const float16 m_new = larger(m_i[c], m_tile[c] * scale);
@@ -183,17 +188,18 @@ FORCE_INLINE void attend_tile(const int masked, const __global float *k_tile,
   }
   for (int c = 0; c < VECTORS; c++) l_i[c] = fma(l_i[c], alpha[c], l_tile[c]);
 
+  const FLOATS *v_floats = as_floats(v_tile, n_keys * HEAD_DIM_V, widened);
   for (int d = 0; d < HEAD_DIM_V; d += UNROLL_D) {
-    accumulate_columns(masked, d, v_tile, key, n_keys, s_t, alpha, first_key, end_key, acc);
+    accumulate_columns(masked, d, v_floats, key, n_keys, s_t, alpha, first_key, end_key, acc);
   }
 }
 
 // ---- kernel --------------------------------------------------------------------------------------
 
 __attribute__((reqd_work_group_size(1, 1, 1))) __kernel void attention_flash_cpu(
-    const __global float *restrict q, const __global float *restrict k,
-    const __global float *restrict v, __global float *restrict out, __global float *restrict lse,
-    const attention_args args) {
+    const __global storage_t *restrict q, const __global storage_t *restrict k,
+    const __global storage_t *restrict v, __global storage_t *restrict out,
+    __global float *restrict lse, const attention_args args) {
   const int block = (int)(get_num_groups(0) - 1 - get_group_id(0));
   const int h = (int)get_group_id(1);
   const int b = (int)get_group_id(2);
@@ -212,6 +218,7 @@ __attribute__((reqd_work_group_size(1, 1, 1))) __kernel void attention_flash_cpu
   float16 q_t[HEAD_DIM * VECTORS];    // [HEAD_DIM][BLOCK_M]
   float16 s_t[BLOCK_N * VECTORS];     // [BLOCK_N][BLOCK_M], scores and then weights
   float16 acc[HEAD_DIM_V * VECTORS];  // [HEAD_DIM_V][BLOCK_M]
+  float widened[WIDENED(WIDE_TILE)];  // [BLOCK_N][HEAD_DIM] of k, then [BLOCK_N][HEAD_DIM_V] of v
   float16 m_i[VECTORS], l_i[VECTORS];
   int16 first_key[VECTORS], end_key[VECTORS];
 
@@ -221,7 +228,8 @@ __attribute__((reqd_work_group_size(1, 1, 1))) __kernel void attention_flash_cpu
   const float scale = SCORE_SCALE(args);
   for (int r = 0; r < BLOCK_M; r++) {
     for (int d = 0; d < HEAD_DIM; d++) {
-      ((float *)q_t)[d * BLOCK_M + r] = r < rows ? q[(size_t)r * HEAD_DIM + d] * q_sign : 0.0f;
+      ((float *)q_t)[d * BLOCK_M + r] =
+          r < rows ? to_float(q[(size_t)r * HEAD_DIM + d]) * q_sign : 0.0f;
     }
     ((int *)first_key)[r] = FIRST_KEY(args, row0 + r);
     ((int *)end_key)[r] = END_KEY(args, row0 + r);
@@ -241,14 +249,14 @@ __attribute__((reqd_work_group_size(1, 1, 1))) __kernel void attention_flash_cpu
   const int shared_begin = FIRST_KEY(args, last);
   const int shared_end = END_KEY(args, row0);
   for (int key = tiles_begin; key < tiles_end; key += BLOCK_N) {
-    const __global float *k_tile = k + (size_t)key * HEAD_DIM;
-    const __global float *v_tile = v + (size_t)key * HEAD_DIM_V;
+    const __global storage_t *k_tile = k + (size_t)key * HEAD_DIM;
+    const __global storage_t *v_tile = v + (size_t)key * HEAD_DIM_V;
     if (key >= shared_begin && key + BLOCK_N <= shared_end) {
-      attend_tile(0, k_tile, v_tile, key, BLOCK_N, scale, q_t, first_key, end_key, s_t, acc, m_i,
-                  l_i);
+      attend_tile(0, k_tile, v_tile, widened, key, BLOCK_N, scale, q_t, first_key, end_key, s_t,
+                  acc, m_i, l_i);
     } else {
-      attend_tile(1, k_tile, v_tile, key, min(BLOCK_N, tiles_end - key), scale, q_t, first_key,
-                  end_key, s_t, acc, m_i, l_i);
+      attend_tile(1, k_tile, v_tile, widened, key, min(BLOCK_N, tiles_end - key), scale, q_t,
+                  first_key, end_key, s_t, acc, m_i, l_i);
     }
   }
 
@@ -256,9 +264,10 @@ __attribute__((reqd_work_group_size(1, 1, 1))) __kernel void attention_flash_cpu
     const int any_visible = ((int *)first_key)[r] < ((int *)end_key)[r];
     const float l = ((float *)l_i)[r];
     const float l_inverse = any_visible ? 1.0f / l : 0.0f;
-    for (int d = 0; d < HEAD_DIM_V; d++) {
-      out[(size_t)r * HEAD_DIM_V + d] = ((float *)acc)[d * BLOCK_M + r] * l_inverse;
-    }
+    __global storage_t *out_row = out + (size_t)r * HEAD_DIM_V;
+    FLOATS *o = floats_to_fill(out_row, widened);
+    for (int d = 0; d < HEAD_DIM_V; d++) o[d] = ((float *)acc)[d * BLOCK_M + r] * l_inverse;
+    store_floats(out_row, HEAD_DIM_V, o);
     if (lse) {
       lse[q_row0 + r] = any_visible ? LOG_SUM_EXP(args, ((float *)m_i)[r], l) : -INFINITY;
     }

@@ -22,19 +22,19 @@
 //   scores global (SEQLEN_K, SEQLEN_Q, B * H_Q)   softmax global (SEQLEN_Q, B * H_Q)
 //   values global (HEAD_DIM_V, SEQLEN_Q, B * H_Q)
 // FLOPs: 2 HEAD_DIM per pair (hidden ones too) + 2 HEAD_DIM_V per visible pair.
-// Bytes: nothing is reused on purpose: 8 HEAD_DIM read per score, 8 per product in values; the scores
-//   are written once and read three times (maximum, sum, weights), the probabilities written once and
-//   read HEAD_DIM_V times.
-// Numerics: fp32; sums in index order.
-// Limits: fp32 storage; B H_Q below 2^31; 4 B H_Q SEQLEN_Q SEQLEN_K bytes of scores within one
-//   allocation.
+// Bytes: nothing is reused on purpose: every product reads both of its factors; the scores are written
+//   once and read three times (maximum, sum, weights), the probabilities written once and read
+//   HEAD_DIM_V times.
+// Numerics: fp32; sums in index order; out is rounded to its storage type once.
+// Limits: B H_Q below 2^31; 4 B H_Q SEQLEN_Q SEQLEN_K bytes of scores within one allocation.
 // Source: Vaswani et al., "Attention Is All You Need", 2017, equation 1.
 
 #include "attention_args.h"
+#include "storage.h"
 
 // ---- scores --------------------------------------------------------------------------------------
 
-__kernel void attention_scores_naive(const __global float *q, const __global float *k,
+__kernel void attention_scores_naive(const __global storage_t *q, const __global storage_t *k,
                                      __global float *scores, const attention_args args) {
   const int j = (int)get_global_id(0);
   const int i = (int)get_global_id(1);
@@ -50,7 +50,9 @@ __kernel void attention_scores_naive(const __global float *q, const __global flo
   const size_t kv_row = ((size_t)b * args.heads_kv + h_kv) * args.seqlen_k + j;
 
   float s = 0.0f;
-  for (int d = 0; d < HEAD_DIM; d++) s = fma(q[q_row * HEAD_DIM + d], k[kv_row * HEAD_DIM + d], s);
+  for (int d = 0; d < HEAD_DIM; d++) {
+    s = fma(to_float(q[q_row * HEAD_DIM + d]), to_float(k[kv_row * HEAD_DIM + d]), s);
+  }
   scores[q_row * args.seqlen_k + j] = s;
 }
 
@@ -85,8 +87,9 @@ __kernel void attention_softmax_naive(const __global float *scores, __global flo
 // ---- values --------------------------------------------------------------------------------------
 
 // Hidden keys are left out, not multiplied by 0: their values may be NaN or infinite.
-__kernel void attention_values_naive(const __global float *probabilities, const __global float *v,
-                                     __global float *out, const attention_args args) {
+__kernel void attention_values_naive(const __global float *probabilities,
+                                     const __global storage_t *v, __global storage_t *out,
+                                     const attention_args args) {
   const int d = (int)get_global_id(0);
   const int i = (int)get_global_id(1);
   const int bh = (int)get_global_id(2);
@@ -102,7 +105,8 @@ __kernel void attention_values_naive(const __global float *probabilities, const 
 
   float o = 0.0f;
   for (int j = first_key; j < end_key; j++) {
-    o = fma(probabilities[q_row * args.seqlen_k + j], v[(kv_row0 + j) * HEAD_DIM_V + d], o);
+    o = fma(probabilities[q_row * args.seqlen_k + j], to_float(v[(kv_row0 + j) * HEAD_DIM_V + d]),
+            o);
   }
-  out[q_row * HEAD_DIM_V + d] = o;
+  store(out[q_row * HEAD_DIM_V + d], o);
 }

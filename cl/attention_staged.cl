@@ -34,8 +34,8 @@
 // Local memory: 4 (BLOCK_M (BLOCK_K + 1) + BLOCK_K (BLOCK_N + 1)) bytes in the products,
 //   4 SOFTMAX_THREADS bytes in the softmax.
 // Private memory: 4 BLOCK_M / THREADS_M (BLOCK_N / THREADS_N + 2) bytes in the products.
-// Numerics: fp32, fused multiply-adds; row sums by a tree.
-// Limits: fp32 storage; 4 B H_Q SEQLEN_Q SEQLEN_K bytes of scores within one allocation.
+// Numerics: fp32, fused multiply-adds; row sums by a tree; out is rounded to its storage type once.
+// Limits: 4 B H_Q SEQLEN_Q SEQLEN_K bytes of scores within one allocation.
 // Source: Vaswani et al., "Attention Is All You Need", 2017, equation 1.
 
 #include "attention_args.h"
@@ -76,7 +76,7 @@
 // ---- scores --------------------------------------------------------------------------------------
 
 __attribute__((reqd_work_group_size(THREADS_N, THREADS_M, 1))) __kernel void
-attention_scores_staged(const __global float *restrict q, const __global float *restrict k,
+attention_scores_staged(const __global storage_t *restrict q, const __global storage_t *restrict k,
                         __global float *restrict scores, const attention_args args) {
   __local float q_tile[BLOCK_M * A_STRIDE];
   __local float k_tile[BLOCK_K * B_STRIDE];
@@ -179,7 +179,7 @@ __attribute__((reqd_work_group_size(SOFTMAX_THREADS, 1, 1))) __kernel void atten
 
 __attribute__((reqd_work_group_size(THREADS_N, THREADS_M, 1))) __kernel void
 attention_values_staged(const __global float *restrict probabilities,
-                        const __global float *restrict v, __global float *restrict out,
+                        const __global storage_t *restrict v, __global storage_t *restrict out,
                         const attention_args args) {
   __local float p_tile[BLOCK_M * A_STRIDE];
   __local float v_tile[BLOCK_K * B_STRIDE];
@@ -210,8 +210,9 @@ attention_values_staged(const __global float *restrict probabilities,
   const int shared_begin = FIRST_KEY(args, last);
   const int shared_end = END_KEY(args, row0);
   for (int key = tiles_begin; key < tiles_end; key += BLOCK_K) {
-    load_tile(BLOCK_M, BLOCK_K, p_tile, A_STRIDE, probabilities + q_row0 * args.seqlen_k + key,
-              args.seqlen_k, args.seqlen_q - row0, args.seqlen_k - key, 1.0f);
+    load_float_tile(BLOCK_M, BLOCK_K, p_tile, A_STRIDE,
+                    probabilities + q_row0 * args.seqlen_k + key, args.seqlen_k,
+                    args.seqlen_q - row0, args.seqlen_k - key, 1.0f);
     load_tile(BLOCK_K, BLOCK_N, v_tile, B_STRIDE, v + (kv_row0 + key) * HEAD_DIM_V + column0,
               HEAD_DIM_V, args.seqlen_k - key, HEAD_DIM_V - column0, 1.0f);
     // Read after write: every work-item multiplies what the others have just loaded.
@@ -231,7 +232,7 @@ attention_values_staged(const __global float *restrict probabilities,
     for (int c = 0; c < COLUMNS_EACH; c++) {
       const int column = column0 + tx + c * THREADS_N;
       if (row0 + row < args.seqlen_q && column < HEAD_DIM_V) {
-        out[(q_row0 + row) * HEAD_DIM_V + column] = acc[r * COLUMNS_EACH + c];
+        store(out[(q_row0 + row) * HEAD_DIM_V + column], acc[r * COLUMNS_EACH + c]);
       }
     }
   }

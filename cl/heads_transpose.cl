@@ -12,15 +12,16 @@
 //
 // Launch: any local size, global (WIDTH, OUTER * INNER, BATCH) rounded up to it; neighbouring
 //   work-items move neighbouring elements on both sides.
-// FLOPs: none. Bytes: 8 BATCH OUTER INNER WIDTH, each element read once and written once.
+// FLOPs: none. Bytes: 2 BATCH OUTER INNER WIDTH elements, each read once and written once.
 // Numerics: bits are copied, NaN included.
-// Limits: fp32 storage; OUTER * INNER below 2^31.
+// Limits: OUTER * INNER below 2^31.
 
 #include "heads_args.h"
+#include "storage.h"
 
 // ---- transpose -----------------------------------------------------------------------------------
 
-__kernel void heads_transpose(const __global float *restrict x, __global float *restrict y,
+__kernel void heads_transpose(const __global storage_t *restrict x, __global storage_t *restrict y,
                               const heads_args args) {
   const int e = (int)get_global_id(0);
   const int row = (int)get_global_id(1);
@@ -34,5 +35,5 @@ __kernel void heads_transpose(const __global float *restrict x, __global float *
   const size_t plane = (size_t)b * args.outer * args.inner;
   const size_t source = plane + (size_t)o * args.inner + i;
   const size_t target = plane + (size_t)i * args.outer + o;
-  y[target * args.width + e] = x[source * args.width + e];
+  store_same(y[target * args.width + e], x[source * args.width + e]);
 }

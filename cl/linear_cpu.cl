@@ -21,14 +21,15 @@
 // Launch: global (ceil(OUT_FEATURES / BLOCK_N), ceil(ROWS / BLOCK_M)), local (1, 1).
 // FLOPs: 2 ROWS IN_FEATURES OUT_FEATURES.
 // Bytes: x is read OUT_FEATURES / BLOCK_N times, weight ROWS / BLOCK_M times, y written once.
-// Private memory: 4 BLOCK_N (BLOCK_K + BLOCK_M) bytes; the panel is meant to stay in L1.
+// Private memory: 4 BLOCK_N (BLOCK_K + BLOCK_M) bytes, and in 16-bit storage 4 (UNROLL_M BLOCK_K +
+//   BLOCK_N) for widened rows; the panel is meant to stay in L1.
 // Numerics: fp32, fused multiply-adds in index order within BLOCK_K products, then the panels' sums,
-//   the bias added last.
-// Limits: fp32 storage.
+//   the bias added last and y rounded to its storage type once.
 // Source: Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication", 2008.
 
 #include "linear_args.h"
 #include "force_inline.h"
+#include "storage.h"
 #include "vector_math.h"
 
 #ifndef BLOCK_M
@@ -59,16 +60,16 @@
 // ---- copy a slab of weight -----------------------------------------------------------------------
 
 // `columns` of the panel's BLOCK_N columns exist in weight; the others become 0.
-FORCE_INLINE void load_panel(const __global float *weight, const size_t stride, const int depth,
+FORCE_INLINE void load_panel(const __global storage_t *weight, const size_t stride, const int depth,
                              const int columns, float16 *panel) {
   for (int x = 0; x < depth; x++) {
-    const __global float *row = weight + (size_t)x * stride;
+    const __global storage_t *row = weight + (size_t)x * stride;
     if (columns == BLOCK_N) {
 #pragma unroll
-      for (int c = 0; c < VECTORS; c++) panel[x * VECTORS + c] = vload16(c, row);
+      for (int c = 0; c < VECTORS; c++) panel[x * VECTORS + c] = load16(c, row);
     } else {
       for (int o = 0; o < BLOCK_N; o++) {
-        ((float *)panel)[x * BLOCK_N + o] = o < columns ? row[o] : 0.0f;
+        ((float *)panel)[x * BLOCK_N + o] = o < columns ? to_float(row[o]) : 0.0f;
       }
     }
   }
@@ -78,14 +79,15 @@ FORCE_INLINE void load_panel(const __global float *weight, const size_t stride, 
 
 // Rows from the block's row i on; past the last of `rows` rows, that row is read again and its sums
 // are not stored.
-FORCE_INLINE void multiply_rows(const __global float *x, const size_t stride, const int i,
+FORCE_INLINE void multiply_rows(const __global storage_t *x, const size_t stride, const int i,
                                 const int rows, const int depth, const float16 *panel,
                                 float16 *acc) {
   float16 sum[UNROLL_M][VECTORS];
-  const __global float *x_row[UNROLL_M];
+  const FLOATS *x_row[UNROLL_M];
+  float widened[UNROLL_M][WIDENED(BLOCK_K)];
 #pragma unroll
   for (int a = 0; a < UNROLL_M; a++) {
-    x_row[a] = x + (size_t)min(i + a, rows - 1) * stride;
+    x_row[a] = as_floats(x + (size_t)min(i + a, rows - 1) * stride, depth, widened[a]);
 #pragma unroll
     for (int c = 0; c < VECTORS; c++) sum[a][c] = 0.0f;
   }
@@ -107,8 +109,9 @@ FORCE_INLINE void multiply_rows(const __global float *x, const size_t stride, co
 // ---- kernel --------------------------------------------------------------------------------------
 
 __attribute__((reqd_work_group_size(1, 1, 1))) __kernel void linear_cpu(
-    const __global float *restrict x, const __global float *restrict weight,
-    const __global float *restrict bias, __global float *restrict y, const linear_args args) {
+    const __global storage_t *restrict x, const __global storage_t *restrict weight,
+    const __global storage_t *restrict bias, __global storage_t *restrict y,
+    const linear_args args) {
   const int column0 = (int)get_group_id(0) * BLOCK_N;
   const int row0 = (int)get_group_id(1) * BLOCK_M;
   const int columns = min(BLOCK_N, args.out_features - column0);
@@ -132,9 +135,12 @@ __attribute__((reqd_work_group_size(1, 1, 1))) __kernel void linear_cpu(
   }
 
   for (int i = 0; i < rows; i++) {
+    __global storage_t *y_row = y + (size_t)i * args.out_features;
+    float widened[WIDENED(BLOCK_N)];
+    FLOATS *sums = floats_to_fill(y_row, widened);
     for (int o = 0; o < columns; o++) {
-      y[(size_t)i * args.out_features + o] =
-          ((float *)acc)[i * BLOCK_N + o] + (bias ? bias[column0 + o] : 0.0f);
+      sums[o] = ((float *)acc)[i * BLOCK_N + o] + (bias ? to_float(bias[column0 + o]) : 0.0f);
     }
+    store_floats(y_row, columns, sums);
   }
 }

@@ -19,8 +19,8 @@
 // Bytes: x is read OUT_FEATURES / BLOCK_N times, weight ROWS / BLOCK_M times, y written once.
 // Local memory: 4 (BLOCK_M (BLOCK_K + 1) + BLOCK_K (BLOCK_N + 1)) bytes.
 // Private memory: 4 BLOCK_M / THREADS_M (BLOCK_N / THREADS_N + 2) bytes at most.
-// Numerics: fp32, fused multiply-adds in index order, the bias added last.
-// Limits: fp32 storage.
+// Numerics: fp32, fused multiply-adds in index order, the bias added last and y
+//   rounded to its storage type once.
 // Source: the classic blocked product; see Kirk and Hwu, "Programming Massively Parallel Processors".
 
 #include "linear_args.h"
@@ -58,8 +58,9 @@
 // ---- kernel --------------------------------------------------------------------------------------
 
 __attribute__((reqd_work_group_size(THREADS_N, THREADS_M, 1))) __kernel void linear_tiled(
-    const __global float *restrict x, const __global float *restrict weight,
-    const __global float *restrict bias, __global float *restrict y, const linear_args args) {
+    const __global storage_t *restrict x, const __global storage_t *restrict weight,
+    const __global storage_t *restrict bias, __global storage_t *restrict y,
+    const linear_args args) {
   __local float x_tile[BLOCK_M * X_STRIDE];
   __local float weight_tile[BLOCK_K * WEIGHT_STRIDE];
   const int tx = (int)get_local_id(0);
@@ -90,8 +91,8 @@ __attribute__((reqd_work_group_size(THREADS_N, THREADS_M, 1))) __kernel void lin
     for (int c = 0; c < COLUMNS_EACH; c++) {
       const int column = column0 + tx + c * THREADS_N;
       if (row < args.rows && column < args.out_features) {
-        y[(size_t)row * args.out_features + column] =
-            acc[r * COLUMNS_EACH + c] + (bias ? bias[column] : 0.0f);
+        store(y[(size_t)row * args.out_features + column],
+              acc[r * COLUMNS_EACH + c] + (bias ? to_float(bias[column]) : 0.0f));
       }
     }
   }

@@ -7,34 +7,40 @@
 #define HEDDLE_LOCAL_TILES_H
 
 #include "force_inline.h"
+#include "storage.h"
 
 // Copies tile_rows x tile_columns elements of a row-major matrix into `tile`, 0 where the matrix has
-// ended: only rows_left rows and columns_left columns of it remain. No barrier.
-FORCE_INLINE void load_tile(const int tile_rows, const int tile_columns, __local float *tile,
-                            const int tile_stride, const __global float *source,
-                            const size_t source_stride, const int rows_left, const int columns_left,
-                            const float factor) {
-  const int thread = (int)(get_local_id(1) * THREADS_N + get_local_id(0));
-  for (int e = thread; e < tile_rows * tile_columns; e += THREADS_M * THREADS_N) {
-    const int row = e / tile_columns;
-    const int column = e % tile_columns;
-    const int inside = row < rows_left && column < columns_left;
-    tile[row * tile_stride + column] =
-        inside ? source[(size_t)row * source_stride + column] * factor : 0.0f;
+// ended: only rows_left rows and columns_left columns of it remain. No barrier. C has no templates: a
+// macro makes load_tile for elements of tensors and load_float_tile for what is fp32 whatever they are.
+#define LOAD_TILE(name, element_t, as_float_of)                                                   \
+  FORCE_INLINE void name(const int tile_rows, const int tile_columns, __local float *tile,        \
+                         const int tile_stride, const __global element_t *source,                 \
+                         const size_t source_stride, const int rows_left, const int columns_left, \
+                         const float factor) {                                                    \
+    const int thread = (int)(get_local_id(1) * THREADS_N + get_local_id(0));                      \
+    for (int e = thread; e < tile_rows * tile_columns; e += THREADS_M * THREADS_N) {              \
+      const int row = e / tile_columns;                                                           \
+      const int column = e % tile_columns;                                                        \
+      const int inside = row < rows_left && column < columns_left;                                \
+      tile[row * tile_stride + column] =                                                          \
+          inside ? as_float_of(source[(size_t)row * source_stride + column]) * factor : 0.0f;     \
+    }                                                                                             \
   }
-}
+LOAD_TILE(load_tile, storage_t, to_float)
+LOAD_TILE(load_float_tile, float, )
 
-// The same, with tile[column][row] = source[row][column]; global reads stay contiguous.
+// load_tile with tile[column][row] = source[row][column]; global reads stay contiguous.
 FORCE_INLINE void load_tile_transposed(const int tile_rows, const int tile_columns,
                                        __local float *tile, const int tile_stride,
-                                       const __global float *source, const size_t source_stride,
+                                       const __global storage_t *source, const size_t source_stride,
                                        const int rows_left, const int columns_left) {
   const int thread = (int)(get_local_id(1) * THREADS_N + get_local_id(0));
   for (int e = thread; e < tile_rows * tile_columns; e += THREADS_M * THREADS_N) {
     const int row = e / tile_columns;
     const int column = e % tile_columns;
     const int inside = row < rows_left && column < columns_left;
-    tile[column * tile_stride + row] = inside ? source[(size_t)row * source_stride + column] : 0.0f;
+    tile[column * tile_stride + row] =
+        inside ? to_float(source[(size_t)row * source_stride + column]) : 0.0f;
   }
 }
 

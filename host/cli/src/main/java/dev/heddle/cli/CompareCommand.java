@@ -273,8 +273,13 @@ final class CompareCommand implements Callable<Integer> {
         if (printed.add(code)) {
           out.println();
           out.println(
-              "%s %s, compiled to %s; hand-written: %s"
-                  .formatted(trial.device().id(), code.kernel(), code.language(), code.sibling()));
+              "%s %s, compiled to %s in %s%s"
+                  .formatted(
+                      trial.device().id(),
+                      code.kernel(),
+                      code.language(),
+                      Text.time(code.compileNs()),
+                      code.sibling().map(file -> "; hand-written: " + file).orElse("")));
           out.println();
           out.println(code.text().strip());
         }

@@ -135,7 +135,7 @@ public final class CudaBackend extends KernelBackend<CudaDevice, KernelFiles> {
   @Override
   protected SortedMap<String, Integer> given(CudaDevice target, Operation operation) {
     SortedMap<String, Integer> macros = Siblings.macros(operation);
-    macros.put("DTYPE", Ladder.code(operation.dtype()));
+    macros.put("DTYPE", Siblings.code(operation.dtype()));
     macros.put("__CUDA_ARCH__", 10 * target.architecture());
     return macros;
   }

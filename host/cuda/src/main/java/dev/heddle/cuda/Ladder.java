@@ -109,16 +109,7 @@ final class Ladder {
         };
     return dtypes(operation, algorithm).equals(FP32)
         ? recipe
-        : recipe.withMacro("DTYPE", code(operation.dtype()));
-  }
-
-  /** What cuda/storage.h calls a storage type. */
-  static int code(DType dtype) {
-    return switch (dtype) {
-      case FP32 -> 0;
-      case FP16 -> 1;
-      case BF16 -> 2;
-    };
+        : recipe.withMacro("DTYPE", Siblings.code(operation.dtype()));
   }
 
   private static boolean isDecoding(AttentionShape shape) {

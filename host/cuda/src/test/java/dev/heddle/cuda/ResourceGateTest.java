@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.heddle.core.DType;
+import dev.heddle.core.kernel.Siblings;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Comparator;
@@ -117,7 +118,7 @@ class ResourceGateTest {
     for (int architecture : List.of(80, 90)) {
       for (int headDim : List.of(64, 128)) {
         for (DType dtype : List.of(DType.FP16, DType.BF16)) {
-          goals.add(goal(architecture, headDim, Ladder.code(dtype)));
+          goals.add(goal(architecture, headDim, Siblings.code(dtype)));
         }
       }
     }

@@ -117,15 +117,9 @@ class ComparisonTest {
               doing -> {});
       assertThat(comparison.workload().description()).contains(dtype.label());
       for (Trial trial : comparison.trials()) {
-        boolean fp32 = dtype == DType.FP32;
-        if (fp32 || trial.device().backend().equals("reference")) {
-          assertThat(trial.passed()).isTrue();
-          assertThat(comparison.flopsPerSecond(trial)).isPresent();
-          assertThat(comparison.peakShare(trial).isPresent()).isEqualTo(fp32);
-        } else {
-          assertThat(trial.verdict().reason())
-              .contains("dtype: " + dtype.label() + " is not supported; fp32 is");
-        }
+        assertThat(trial.passed()).isTrue();
+        assertThat(comparison.flopsPerSecond(trial)).isPresent();
+        assertThat(comparison.peakShare(trial).isPresent()).isEqualTo(dtype == DType.FP32);
       }
       JsonNode root = new ObjectMapper().readTree(ComparisonJson.write(comparison));
       assertThat(root.get("dtype").asText()).isEqualTo(dtype.label());

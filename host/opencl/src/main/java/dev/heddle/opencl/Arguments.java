@@ -17,7 +17,9 @@ import org.jocl.cl_kernel;
  * itself ({@code clGetKernelArgInfo}).
  */
 final class Arguments {
-  private static final Map<String, DType> ELEMENTS = Map.of("float", DType.FP32);
+  /** What cl/storage.h makes of each storage type. */
+  private static final Map<String, DType> ELEMENTS =
+      Map.of("float", DType.FP32, "half", DType.FP16, "ushort", DType.BF16);
 
   private Arguments() {}
 

@@ -5,6 +5,7 @@ import static dev.heddle.core.kernel.Siblings.value;
 import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionShape;
 import dev.heddle.core.AttentionStage;
+import dev.heddle.core.DType;
 import dev.heddle.core.HeadsTranspose;
 import dev.heddle.core.LinearProblem;
 import dev.heddle.core.Operation;
@@ -12,10 +13,14 @@ import dev.heddle.core.kernel.Recipe;
 import dev.heddle.core.kernel.Siblings;
 import dev.heddle.core.kernel.TileRecipes;
 import java.util.List;
+import java.util.Set;
 import java.util.SortedMap;
 
 /** The rungs that the OpenCL kernels offer for each operation, and the recipe of each. */
 final class Ladder {
+  /** The storage types in which every rung runs. */
+  static final Set<DType> DTYPES = Set.of(DType.values());
+
   private static final List<Integer> ALONE = List.of(1, 1, 1);
 
   private Ladder() {}
@@ -42,20 +47,22 @@ final class Ladder {
    */
   static Recipe recipe(
       String file, Operation operation, String algorithm, SortedMap<String, Integer> tunables) {
-    return switch (operation) {
-      case AttentionProblem attention ->
-          switch (algorithm) {
-            case "flash" -> TileRecipes.flash(file, attention, tunables);
-            case "flash_cpu" -> flashCpu(file, attention, tunables);
-            default -> TileRecipes.inStages(file, attention, algorithm, tunables);
-          };
-      case AttentionStage stage -> TileRecipes.stage(file, stage, algorithm, tunables);
-      case LinearProblem linear ->
-          algorithm.equals("tiled")
-              ? TileRecipes.linear(file, linear, tunables)
-              : linearCpu(file, linear, tunables);
-      case HeadsTranspose heads -> Siblings.heads(file, heads, tunables);
-    };
+    Recipe recipe =
+        switch (operation) {
+          case AttentionProblem attention ->
+              switch (algorithm) {
+                case "flash" -> TileRecipes.flash(file, attention, tunables);
+                case "flash_cpu" -> flashCpu(file, attention, tunables);
+                default -> TileRecipes.inStages(file, attention, algorithm, tunables);
+              };
+          case AttentionStage stage -> TileRecipes.stage(file, stage, algorithm, tunables);
+          case LinearProblem linear ->
+              algorithm.equals("tiled")
+                  ? TileRecipes.linear(file, linear, tunables)
+                  : linearCpu(file, linear, tunables);
+          case HeadsTranspose heads -> Siblings.heads(file, heads, tunables);
+        };
+    return recipe.withMacro("DTYPE", Siblings.code(operation.dtype()));
   }
 
   // ---- processors
@@ -63,10 +70,11 @@ final class Ladder {
   private static Recipe flashCpu(
       String file, AttentionProblem attention, SortedMap<String, Integer> tunables) {
     AttentionShape shape = attention.shape();
-    // The sum that the kernel's header states.
+    // The sums that the kernel's header states.
+    long blockN = value(tunables, "BLOCK_N");
     long privateFloats =
-        value(tunables, "BLOCK_M")
-            * ((long) shape.headDim() + shape.headDimV() + value(tunables, "BLOCK_N"));
+        value(tunables, "BLOCK_M") * (shape.headDim() + shape.headDimV() + blockN)
+            + widened(attention, blockN * Math.max(shape.headDim(), shape.headDimV()));
     return Siblings.flash(file, "attention_flash_cpu", attention, tunables, ALONE)
         .withMemory(0, 4 * privateFloats);
   }
@@ -74,13 +82,21 @@ final class Ladder {
   private static Recipe linearCpu(
       String file, LinearProblem linear, SortedMap<String, Integer> tunables) {
     return Siblings.linear(file, "linear_cpu", linear, tunables, ALONE)
-        .withMemory(0, panelPrivateBytes(tunables));
+        .withMemory(0, panelPrivateBytes(linear, tunables));
   }
 
   /** Private memory of a panel and the rows that it is multiplied into, as linear_cpu states it. */
-  private static long panelPrivateBytes(SortedMap<String, Integer> tunables) {
-    return 4L
-        * value(tunables, "BLOCK_N")
-        * (value(tunables, "BLOCK_K") + value(tunables, "BLOCK_M"));
+  private static long panelPrivateBytes(LinearProblem linear, SortedMap<String, Integer> tunables) {
+    long blockN = value(tunables, "BLOCK_N");
+    long blockK = value(tunables, "BLOCK_K");
+    long privateFloats =
+        blockN * (blockK + value(tunables, "BLOCK_M"))
+            + widened(linear, value(tunables, "UNROLL_M") * blockK + blockN);
+    return 4 * privateFloats;
+  }
+
+  /** Elements that a processor's kernel keeps widened: none where they are fp32 as they are. */
+  private static long widened(Operation operation, long elements) {
+    return operation.dtype() == DType.FP32 ? 0 : elements;
   }
 }

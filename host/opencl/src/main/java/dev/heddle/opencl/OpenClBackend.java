@@ -72,12 +72,14 @@ public final class OpenClBackend extends KernelBackend<ClDevice, KernelFiles> {
 
   @Override
   protected Set<DType> dtypes(Operation operation, String algorithm) {
-    return Set.of(DType.FP32);
+    return Ladder.DTYPES;
   }
 
   @Override
   protected SortedMap<String, Integer> given(ClDevice target, Operation operation) {
-    return Siblings.macros(operation);
+    SortedMap<String, Integer> macros = Siblings.macros(operation);
+    macros.put("DTYPE", Siblings.code(operation.dtype()));
+    return macros;
   }
 
   @Override

@@ -49,8 +49,13 @@ class ArgumentsTest {
             new Mutation(
                 "another element type",
                 "attention_flash.cl",
-                "const __global float *restrict v,",
+                "const __global storage_t *restrict v,",
                 "const __global int *restrict v,"),
+            new Mutation(
+                "another storage type",
+                "attention_flash.cl",
+                "const __global storage_t *restrict v,",
+                "const __global half *restrict v,"),
             new Mutation(
                 "member renamed", "attention_args.h", "int mask_left; ", "int mask_leften;"),
             new Mutation("member added", "attention_args.h", "int batch; ", "int batch; int more;"))

@@ -137,7 +137,10 @@ class MutatedKernelTest {
             LINEAR,
             "tiled",
             new Mutation(
-                "bias left out", "linear_tiled.cl", "(bias ? bias[column] : 0.0f)", "0.0f")),
+                "bias left out",
+                "linear_tiled.cl",
+                "(bias ? to_float(bias[column]) : 0.0f)",
+                "0.0f")),
         new Faulty(
             LINEAR,
             "tiled",

@@ -17,6 +17,7 @@ import dev.heddle.reference.Verdict;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.Function;
+import java.util.stream.Stream;
 
 /**
  * Runs every kernel on small problems under Oclgrind, in a JVM of its own: the simulator can't
@@ -46,7 +47,9 @@ final class OclgrindRun {
         if (!faulty || algorithm.equals(args[3])) {
           Plan plan = backend.plan(device, operation, algorithm);
           Verdict verdict = KernelTrial.of(operation).verdict(backend, device, plan);
-          System.out.println(VERDICT + operation.name() + " " + algorithm + " " + verdict.label());
+          System.out.printf(
+              "%s%s %s %s %s%n",
+              VERDICT, operation.dtype().label(), operation.name(), algorithm, verdict.label());
         }
       }
     }
@@ -56,6 +59,12 @@ final class OclgrindRun {
   }
 
   private static List<Operation> operations() {
+    return Stream.of(DType.values())
+        .flatMap(dtype -> wide().stream().map(operation -> operation.withDtype(dtype)))
+        .toList();
+  }
+
+  private static List<Operation> wide() {
     AttentionProblem ragged =
         AttentionProblem.of(new AttentionShape(1, 2, 1, 19, 37, 9, 5))
             .withMask(new BandMask(7, 2, BandMask.Alignment.BOTTOM_RIGHT));

@@ -3,7 +3,10 @@ package dev.heddle.opencl;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.heddle.core.Backend;
+import dev.heddle.core.DType;
+import dev.heddle.core.Operation;
 import dev.heddle.reference.BackendContract;
+import java.util.Set;
 import org.junit.jupiter.api.AfterAll;
 
 /**
@@ -15,6 +18,11 @@ class OpenClBackendTest extends BackendContract {
   @Override
   protected Backend backend() {
     return BACKEND;
+  }
+
+  @Override
+  protected Set<DType> dtypes(Operation operation, String algorithm) {
+    return Set.of(DType.values());
   }
 
   @AfterAll

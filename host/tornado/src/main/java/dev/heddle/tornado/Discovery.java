@@ -20,6 +20,9 @@ final class Discovery {
       "set TORNADOVM_HOME to a TornadoVM for JDK 25 (sdk install tornadovm) and start Heddle by"
           + " ./heddle, which gives the JVM the options that TornadoVM needs";
 
+  /** Room for the arguments of prepared kernels. */
+  private static final long ARGUMENTS_BYTES = 1 << 16;
+
   private Discovery() {}
 
   /** Never throws: what is missing shows as errors of many kinds, and none is another backend's. */
@@ -47,7 +50,7 @@ final class Discovery {
       for (int d = 0; d < backend.getNumDevices(); d++) {
         try {
           targets.add(describe(id, targets.size(), backend, backend.getDevice(d)));
-        } catch (RuntimeException e) {
+        } catch (RuntimeException | Error e) {
           notes.add(
               "device %d of TornadoVM's %s backend was left out: %s"
                   .formatted(d, backend.getName(), TornadoDriver.essence(e)));
@@ -71,7 +74,8 @@ final class Discovery {
         Arrays.stream(device.getPhysicalDevice().getDeviceMaxWorkGroupSize()).min().orElse(1);
     Device.Limits limits =
         new Device.Limits(
-            Math.min(device.getMaxGlobalMemory(), TornadoOptions.DEVICE_AVAILABLE_MEMORY),
+            Math.min(device.getMaxGlobalMemory(), TornadoOptions.DEVICE_AVAILABLE_MEMORY)
+                - ARGUMENTS_BYTES,
             // TornadoVM refuses an allocation of exactly that size.
             device.getMaxAllocMemory() - 1,
             device.getDeviceLocalMemorySize(),

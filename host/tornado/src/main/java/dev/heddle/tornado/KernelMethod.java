@@ -1,7 +1,5 @@
 package dev.heddle.tornado;
 
-import dev.heddle.core.DType;
-import dev.heddle.tornado.kernels.Storage;
 import java.lang.reflect.Method;
 import java.lang.reflect.Parameter;
 import java.util.ArrayList;
@@ -171,14 +169,5 @@ record KernelMethod(String kernel, Method method, List<Slot> parameters) {
           });
     }
     return bound;
-  }
-
-  /** What the kernels call a storage type: {@code Storage.FP32} and so on. */
-  static int code(DType dtype) {
-    return switch (dtype) {
-      case FP32 -> Storage.FP32;
-      case FP16 -> Storage.FP16;
-      case BF16 -> Storage.BF16;
-    };
   }
 }

@@ -10,14 +10,11 @@ import dev.heddle.core.kernel.Siblings;
 import dev.heddle.core.kernel.TileRecipes;
 import java.util.List;
 import java.util.Locale;
-import java.util.Map;
+import java.util.Optional;
 import java.util.SortedMap;
-import java.util.TreeMap;
 
 /** The rungs that the kernels in Java offer for each operation, and the recipe of each. */
 final class Ladder {
-  private static final List<Integer> ONE_EACH = List.of(16, 4, 1);
-
   private Ladder() {}
 
   /** Rungs for an operation, slowest first; the same on every device. */
@@ -30,10 +27,16 @@ final class Ladder {
     };
   }
 
-  /** The hand-written kernel file that computes the same as a kernel file in Java. */
-  static String sibling(String file) {
-    String snake = file.replace(".java", "").replaceAll("(?<=.)(?=[A-Z])", "_");
-    return "cl/" + snake.toLowerCase(Locale.ROOT) + ".cl";
+  /**
+   * The hand-written kernel file that computes the same as a kernel file in Java; none for {@code
+   * linear_naive}.
+   */
+  static Optional<String> sibling(String file, boolean cuda) {
+    String name =
+        file.replace(".java", "").replaceAll("(?<=.)(?=[A-Z])", "_").toLowerCase(Locale.ROOT);
+    return name.equals("linear_naive")
+        ? Optional.empty()
+        : Optional.of(cuda ? "cuda/" + name + ".cu" : "cl/" + name + ".cl");
   }
 
   /**
@@ -53,16 +56,10 @@ final class Ladder {
           case AttentionStage stage -> TileRecipes.stage(file, stage, algorithm, tunables);
           case LinearProblem linear ->
               algorithm.equals("naive")
-                  ? linearNaive(file, linear)
+                  ? Siblings.linearNaive(file, linear)
                   : TileRecipes.linear(file, linear, tunables);
           case HeadsTranspose heads -> Siblings.heads(file, heads, tunables);
         };
-    return recipe.withMacro("DTYPE", KernelMethod.code(operation.dtype()));
-  }
-
-  /** One element per work-item, in groups of the shape that the naive kernels of attention have. */
-  private static Recipe linearNaive(String file, LinearProblem linear) {
-    return Siblings.linear(
-        file, "linear_naive", linear, new TreeMap<>(Map.of("BLOCK_M", 4, "BLOCK_N", 16)), ONE_EACH);
+    return recipe.withMacro("DTYPE", Siblings.code(operation.dtype()));
   }
 }

@@ -10,6 +10,7 @@ import dev.heddle.tornado.kernels.Tensors;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import uk.ac.manchester.tornado.api.types.arrays.TornadoNativeArray;
 
 /** What keeps a recipe from running on a TornadoVM device, checked before anything is allocated. */
 final class Limits {
@@ -26,6 +27,9 @@ final class Limits {
 
   /** Elements of a payload: its bands are in the same array, whose length is an int. */
   private static final long MAX_PAYLOAD = Integer.MAX_VALUE - 8L - 2L * Tensors.BAND;
+
+  /** So that an index and one step more are still an int. */
+  private static final long MAX_WORK_ITEMS = 1 << 30;
 
   private Limits() {}
 
@@ -54,9 +58,9 @@ final class Limits {
         MAX_PAYLOAD);
   }
 
-  /** Size of a guard band, bytes. */
+  /** Bytes of a guard band, and half of the header that TornadoVM's arrays have. */
   static int bandBytes(DType dtype) {
-    return Tensors.BAND * dtype.bytes();
+    return Tensors.BAND * dtype.bytes() + (int) TornadoNativeArray.ARRAY_HEADER / 2;
   }
 
   /**
@@ -80,16 +84,16 @@ final class Limits {
     return Optional.empty();
   }
 
-  /** TornadoVM counts work-items along an axis in 32 bits. */
+  /** {@code @Parallel} loops count in ints and step by the work-items along an axis. */
   private static Optional<Refusal> workSize(Recipe recipe) {
     for (Recipe.Launch launch : recipe.launches()) {
       for (long size : launch.globalSize()) {
-        if (size > Integer.MAX_VALUE) {
+        if (size > MAX_WORK_ITEMS) {
           return Optional.of(
               new Refusal(
                   "gridSize",
-                  "%s needs %d work-items along an axis; TornadoVM launches at most %d"
-                      .formatted(launch.kernel(), size, Integer.MAX_VALUE)));
+                  "%s needs %d work-items along an axis; its loops count to %d"
+                      .formatted(launch.kernel(), size, MAX_WORK_ITEMS)));
         }
       }
     }

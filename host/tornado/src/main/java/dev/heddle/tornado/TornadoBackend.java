@@ -60,7 +60,7 @@ public final class TornadoBackend extends KernelBackend<TornadoTarget, JavaKerne
 
   @Override
   protected Set<DType> dtypes(Operation operation, String algorithm) {
-    return Set.of(DType.FP32, DType.BF16);
+    return Set.of(DType.values());
   }
 
   @Override
@@ -94,6 +94,11 @@ public final class TornadoBackend extends KernelBackend<TornadoTarget, JavaKerne
   /** What TornadoVM makes of a kernel for that device. */
   String language(Device device) {
     return target(device).language();
+  }
+
+  /** The hand-written kernel file nearest to such a device that computes what a file computes. */
+  Optional<String> sibling(Device device, String file) {
+    return Ladder.sibling(file, target(device).runsCuda());
   }
 
   /** What the kernels for an operation are told at run time. */

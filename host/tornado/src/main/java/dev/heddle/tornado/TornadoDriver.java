@@ -7,6 +7,7 @@ import dev.heddle.core.UnsupportedProblemException;
 import dev.heddle.core.kernel.Recipe;
 import java.io.ByteArrayOutputStream;
 import java.io.PrintStream;
+import java.lang.ref.Reference;
 import java.lang.reflect.InvocationTargetException;
 import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
@@ -22,6 +23,7 @@ import uk.ac.manchester.tornado.api.WorkerGrid1D;
 import uk.ac.manchester.tornado.api.WorkerGrid2D;
 import uk.ac.manchester.tornado.api.WorkerGrid3D;
 import uk.ac.manchester.tornado.api.common.Access;
+import uk.ac.manchester.tornado.api.exceptions.TornadoInternalError;
 import uk.ac.manchester.tornado.api.exceptions.TornadoOutOfMemoryException;
 import uk.ac.manchester.tornado.api.profiler.ProfilerType;
 import uk.ac.manchester.tornado.api.types.arrays.FloatArray;
@@ -40,10 +42,10 @@ import uk.ac.manchester.tornado.runtime.tasks.CompilableTask;
 import uk.ac.manchester.tornado.runtime.tasks.meta.ScheduleContext;
 
 /**
- * What Heddle asks of TornadoVM's runtime for one device. TornadoVM keeps a queue, a frame of
- * arguments and the compiled code by the number of an execution plan: here a device has one such
- * number as long as the JVM lives, so that a kernel is compiled once for all sessions. Its methods
- * exclude each other.
+ * What a backend asks of TornadoVM's runtime for one device. TornadoVM keeps a queue, a frame of
+ * arguments and the compiled code by the number of an execution plan: here a backend has one such
+ * number for each device, as long as the JVM lives, so that a kernel is compiled once for all of
+ * its sessions. Its methods exclude each other.
  */
 final class TornadoDriver {
   private static final String SCHEDULE = "heddle";
@@ -53,6 +55,7 @@ final class TornadoDriver {
 
   private final String name;
   private final TornadoXPUDevice device;
+  private final boolean hasClock;
   private final LiveObjects live;
   private final long plan = NEXT_PLAN.getAndDecrement();
   private final TimeProfiler profiler = new TimeProfiler();
@@ -69,18 +72,21 @@ final class TornadoDriver {
    * @param task the task that TornadoVM compiled
    * @param installed the code
    * @param text the code as text
+   * @param compileNs how long TornadoVM and the driver took to make it, ns
    */
   record Code(
       KernelMethod kernel,
       List<Integer> constants,
       CompilableTask task,
       TornadoInstalledCode installed,
-      String text) {}
+      String text,
+      long compileNs) {}
 
   /** The runtime of that device. */
   TornadoDriver(TornadoTarget target, LiveObjects live) {
     this.name = target.device().name();
     this.device = target.tornado();
+    this.hasClock = !target.device().emulated();
     this.live = live;
     called(
         "ensureLoaded",
@@ -101,6 +107,16 @@ final class TornadoDriver {
     XPUDeviceBufferState buffer = new XPUDeviceBufferState();
     called("allocate", () -> device.allocate(array, 0, buffer, Access.READ_WRITE));
     live.created(LiveObjects.Kind.BUFFER);
+    // A driver's refusal is only printed by TornadoVM, and the address is then none.
+    long address = buffer.getXPUBuffer().toBuffer();
+    if (address == 0 || address == -1) {
+      release(buffer);
+      throw new UnsupportedProblemException(
+          new Refusal(
+              "deviceMemory",
+              "%s could not allocate %d bytes"
+                  .formatted(name, array.getNumBytesOfSegmentWithHeader())));
+    }
     return buffer;
   }
 
@@ -113,6 +129,8 @@ final class TornadoDriver {
           device.sync(plan);
           return buffer;
         });
+    // TornadoVM holds the address alone.
+    Reference.reachabilityFence(array);
   }
 
   /**
@@ -129,6 +147,7 @@ final class TornadoDriver {
           buffer.setPartialCopySize(bytes);
           return device.streamOutBlocking(plan, array, offset, buffer, null);
         });
+    Reference.reachabilityFence(array);
   }
 
   /** Frees device memory. */
@@ -148,7 +167,11 @@ final class TornadoDriver {
     Variant variant = new Variant(kernel, constants);
     Code code = compiled.get(variant);
     if (code == null) {
-      code = build(kernel, constants);
+      // One at a time for all devices: TornadoVM's compiler has state that they share, and so has
+      // the process, whose standard error is read meanwhile.
+      synchronized (TornadoDriver.class) {
+        code = build(kernel, constants);
+      }
       compiled.put(variant, code);
     }
     return code;
@@ -184,18 +207,21 @@ final class TornadoDriver {
     // That the launch has a grid of its own; which, each launch says.
     schedule(task, grid(List.of(1L, 1L, 1L), List.of()));
     ByteArrayOutputStream log = new ByteArrayOutputStream();
+    String source = kernel.method().toGenericString();
+    long start = System.nanoTime();
     try {
       TornadoInstalledCode installed =
           printingTo(log, () -> NativeOutput.silenced(() -> install(task)));
       if (!installed.isValid()) {
-        throw new KernelBuildException(kernel.kernel(), text(log, "the code is not valid"), "");
+        throw new KernelBuildException(kernel.kernel(), text(log, "the code is not valid"), source);
       }
-      return new Code(kernel, constants, task, installed, text(installed));
+      return new Code(
+          kernel, constants, task, installed, text(installed), System.nanoTime() - start);
     } catch (KernelBuildException e) {
       throw e;
     } catch (RuntimeException | Error e) {
       KernelBuildException failure =
-          new KernelBuildException(kernel.kernel(), text(log, essence(e)), "");
+          new KernelBuildException(kernel.kernel(), text(log, essence(e)), source);
       failure.initCause(e);
       throw failure;
     }
@@ -262,11 +288,12 @@ final class TornadoDriver {
     long[] sizes = global.stream().mapToLong(Long::longValue).toArray();
     WorkerGrid grid =
         switch (sizes.length) {
-          case 1 -> new WorkerGrid1D((int) sizes[0]);
-          case 2 -> new WorkerGrid2D((int) sizes[0], (int) sizes[1]);
-          default -> new WorkerGrid3D((int) sizes[0], (int) sizes[1], (int) sizes[2]);
+          case 1 -> new WorkerGrid1D(Math.toIntExact(sizes[0]));
+          case 2 -> new WorkerGrid2D(Math.toIntExact(sizes[0]), Math.toIntExact(sizes[1]));
+          default ->
+              new WorkerGrid3D(
+                  Math.toIntExact(sizes[0]), Math.toIntExact(sizes[1]), Math.toIntExact(sizes[2]));
         };
-    grid.setGlobalWork(sizes[0], axis(sizes, 1), axis(sizes, 2));
     if (!local.isEmpty()) {
       long[] each = local.stream().mapToLong(Long::longValue).toArray();
       grid.setLocalWork(each[0], axis(each, 1), axis(each, 2));
@@ -278,11 +305,9 @@ final class TornadoDriver {
     return axis < sizes.length ? sizes[axis] : 1;
   }
 
-  private static GridScheduler schedule(CompilableTask task, WorkerGrid grid) {
-    GridScheduler scheduler = new GridScheduler(task.getId(), grid);
+  private static void schedule(CompilableTask task, WorkerGrid grid) {
     task.setUseGridScheduler(true);
-    task.setGridScheduler(scheduler);
-    return scheduler;
+    task.setGridScheduler(new GridScheduler(task.getId(), grid));
   }
 
   /**
@@ -291,6 +316,8 @@ final class TornadoDriver {
    * @param buffers the device buffer of each tensor, by name
    * @param args the buffer of the arguments
    * @return time inside the kernel by the device's clock, ns
+   * @throws DeviceException when the kernel did not run: TornadoVM only prints that, and says that
+   *     it took no time
    */
   synchronized long launch(
       Code code,
@@ -303,24 +330,29 @@ final class TornadoDriver {
         grid(
             Arrays.stream(global).boxed().toList(),
             launch.local().stream().map(Integer::longValue).toList()));
-    return called(
-        code.kernel.kernel(),
-        () -> {
-          device.enableThreadSharing();
-          KernelStackFrame frame =
-              device.createKernelStackFrame(plan, code.kernel.parameters().size(), Access.NONE);
-          frame.reset();
-          HashMap<Integer, Integer> threads = new HashMap<>();
-          for (int axis = 0; axis < global.length; axis++) {
-            threads.put(axis, Math.toIntExact(global[axis]));
-          }
-          frame.setKernelContext(threads);
-          bind(code, frame, buffers, args);
-          profiler.clean();
-          code.installed.launchWithoutDependencies(plan, frame, null, code.task.meta(), 0);
-          device.sync(plan);
-          return profiler.getTaskTimer(ProfilerType.TASK_KERNEL_TIME, code.task.getId());
-        });
+    long ns =
+        called(
+            code.kernel.kernel(),
+            () -> {
+              device.enableThreadSharing();
+              KernelStackFrame frame =
+                  device.createKernelStackFrame(plan, code.kernel.parameters().size(), Access.NONE);
+              frame.reset();
+              HashMap<Integer, Integer> threads = new HashMap<>();
+              for (int axis = 0; axis < global.length; axis++) {
+                threads.put(axis, Math.toIntExact(global[axis]));
+              }
+              frame.setKernelContext(threads);
+              bind(code, frame, buffers, args);
+              profiler.clean();
+              code.installed.launchWithoutDependencies(plan, frame, null, code.task.meta(), 0);
+              device.sync(plan);
+              return profiler.getTaskTimer(ProfilerType.TASK_KERNEL_TIME, code.task.getId());
+            });
+    if (ns <= 0 && hasClock) {
+      throw new DeviceException(name, code.kernel.kernel(), "the kernel did not run");
+    }
+    return ns;
   }
 
   /** What a parameter is given, and whether that is an address. */
@@ -353,7 +385,7 @@ final class TornadoDriver {
       return step.get();
     } catch (TornadoOutOfMemoryException e) {
       throw new UnsupportedProblemException(new Refusal("deviceMemory", essence(e)));
-    } catch (RuntimeException | LinkageError | AssertionError e) {
+    } catch (RuntimeException | LinkageError | AssertionError | TornadoInternalError e) {
       DeviceException failure = new DeviceException(name, call, essence(e));
       failure.initCause(e);
       throw failure;

@@ -78,7 +78,7 @@ final class TornadoSession extends TrackedSession<TornadoTensor, TornadoSession.
         new Launchable(operation, provenance(plan, recipe, codes), recipe, codes);
     try {
       launchable.reserve(operands);
-    } catch (RuntimeException e) {
+    } catch (RuntimeException | Error e) {
       Closing.after(e, List.of(launchable::release));
       throw e;
     }
@@ -163,7 +163,8 @@ final class TornadoSession extends TrackedSession<TornadoTensor, TornadoSession.
                   code.kernel().kernel(),
                   backend.language(device()),
                   code.text(),
-                  Ladder.sibling(recipe().file())))
+                  code.compileNs(),
+                  backend.sibling(device(), recipe().file())))
           .toList();
     }
 

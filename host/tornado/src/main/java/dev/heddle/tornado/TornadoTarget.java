@@ -2,6 +2,7 @@ package dev.heddle.tornado;
 
 import dev.heddle.core.Device;
 import java.util.List;
+import uk.ac.manchester.tornado.api.enums.TornadoVMBackendType;
 import uk.ac.manchester.tornado.runtime.common.TornadoXPUDevice;
 
 /**
@@ -15,6 +16,12 @@ record TornadoTarget(Device device, TornadoXPUDevice tornado, List<Long> workIte
   /** Freezes the list. */
   TornadoTarget {
     workItems = List.copyOf(workItems);
+  }
+
+  /** Whether it is one that CUDA runs on. */
+  boolean runsCuda() {
+    TornadoVMBackendType backend = tornado.getTornadoVMBackend();
+    return backend == TornadoVMBackendType.PTX || backend == TornadoVMBackendType.CUDA;
   }
 
   /** What TornadoVM makes of a kernel for this device. */

@@ -25,6 +25,7 @@ import uk.ac.manchester.tornado.runtime.common.XPUDeviceBufferState;
  */
 final class TornadoTensor extends GuardedTensor {
   private static final byte GUARD = (byte) 0xA5;
+  private static final byte NO_GUARD = (byte) 0x5A;
 
   private final TornadoSession session;
   private final TornadoDriver driver;
@@ -43,7 +44,7 @@ final class TornadoTensor extends GuardedTensor {
     guard();
     try {
       driver.upload(array, buffer);
-    } catch (RuntimeException e) {
+    } catch (RuntimeException | Error e) {
       driver.release(buffer);
       throw e;
     }
@@ -107,6 +108,9 @@ final class TornadoTensor extends GuardedTensor {
 
   @Override
   protected boolean bandsIntact() {
+    // What can't be fetched must not pass for intact.
+    before().fill(NO_GUARD);
+    behind().fill(NO_GUARD);
     fetch(0, bandBytes);
     fetch(bandBytes + payloadBytes(), bandBytes);
     boolean intact = isGuard(before()) && isGuard(behind());

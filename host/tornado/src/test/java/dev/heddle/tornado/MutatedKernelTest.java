@@ -40,7 +40,7 @@ import org.junit.jupiter.api.TestFactory;
  * Barriers are needed: without one of them the verdict is a failure. PoCL runs the work-items of a
  * group one after the other from barrier to barrier, so that a missing one shows in every run; but
  * around the body of a loop that holds a barrier it puts barriers of its own, and so one at the end
- * of such a loop is not missed there.
+ * of such a loop is not missed there: those are left out here.
  */
 class MutatedKernelTest {
   /** Ragged, several tiles of keys, rows that see a part of a tile. */
@@ -80,13 +80,15 @@ class MutatedKernelTest {
             }));
     for (int i = 0; i < barriers; i++) {
       int left = i;
-      Class<?> expected = subject.atLoopEnds.contains(i) ? Verdict.Pass.class : Verdict.Fail.class;
+      if (subject.atLoopEnds.contains(i)) {
+        continue;
+      }
       tests.add(
           DynamicTest.dynamicTest(
               subject.kernel + " without barrier " + i,
               () ->
                   assertThat(verdict(subject, without(subject.type, left), trial))
-                      .isInstanceOf(expected)));
+                      .isInstanceOf(Verdict.Fail.class)));
     }
     return tests.stream();
   }

@@ -20,7 +20,7 @@ class TornadoBackendTest extends BackendContract {
 
   @Override
   protected Set<DType> dtypes(Operation operation, String algorithm) {
-    return Set.of(DType.FP32, DType.BF16);
+    return Set.of(DType.values());
   }
 
   @AfterAll

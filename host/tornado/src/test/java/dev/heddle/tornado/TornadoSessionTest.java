@@ -23,6 +23,8 @@ import dev.heddle.reference.FlashAttentionPolicy;
 import dev.heddle.reference.KernelTrial;
 import dev.heddle.reference.Verdict;
 import dev.heddle.reference.Verifier;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 import java.util.OptionalLong;
@@ -31,6 +33,7 @@ import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** What the backend promises beyond the contract: no silent fallback, one compilation, guards. */
 class TornadoSessionTest {
@@ -168,7 +171,7 @@ class TornadoSessionTest {
           .extracting(GeneratedCode::kernel)
           .containsExactly(
               "attention_scores_naive", "attention_softmax_naive", "attention_values_naive");
-      assertThat(code).extracting(GeneratedCode::sibling).containsOnly("cl/attention_naive.cl");
+      assertThat(code).allMatch(shown -> shown.compileNs() > 0);
       assertThat(code.getFirst().text()).contains("attentionScoresNaive");
     }
   }
@@ -187,7 +190,7 @@ class TornadoSessionTest {
   }
 
   @ParameterizedTest
-  @EnumSource(names = {"FP32", "BF16"})
+  @EnumSource
   void tensorsComeBackAsTheyWent(DType dtype) {
     Shape shape = Shape.of(3, 1001);
     HostTensor there = HostTensor.gaussian(shape, dtype, 7);
@@ -200,5 +203,23 @@ class TornadoSessionTest {
       assertThat(tensor.read().toDoubles()).containsOnly(Double.NaN);
       assertThat(tensor.guardsIntact()).isTrue();
     }
+  }
+
+  @ParameterizedTest
+  @ValueSource(booleans = {false, true})
+  void everyHandWrittenSiblingThatIsNamedExists(boolean cuda) {
+    JavaKernels kernels = new JavaKernels();
+    List<String> named =
+        List.of(
+                "attention_naive",
+                "attention_staged",
+                "attention_flash",
+                "linear_naive",
+                "linear_tiled",
+                "heads_transpose")
+            .stream()
+            .flatMap(kernel -> Ladder.sibling(kernels.name(kernel), cuda).stream())
+            .toList();
+    assertThat(named).hasSize(5).allMatch(file -> Files.exists(Path.of("..", "..", file)));
   }
 }

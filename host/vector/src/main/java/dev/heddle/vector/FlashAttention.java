@@ -272,6 +272,7 @@ final class FlashAttention implements HostSession.Kernel {
       for (int e = 0; e < headDimV; e++) {
         out.array()[to + e] = empty ? 0 : state.acc[e * PANEL + lane] * inverse;
       }
+      Rounding.round(problem.dtype(), out.array(), to, headDimV);
       if (lse != null) {
         lse.array()[lse.offset() + row] = (float) (state.m[lane] + Math.log(l));
       }

@@ -10,7 +10,12 @@ final class Linear extends ProductKernel {
   Linear(LinearProblem problem, Map<String, Span> tensors, Workers workers) {
     super(
         new TiledProduct(
-            size(problem), TiledProduct.Batch.ONE, TiledProduct.Layout.ROW_MAJOR, null, workers),
+            size(problem),
+            TiledProduct.Batch.ONE,
+            TiledProduct.Layout.ROW_MAJOR,
+            null,
+            problem.dtype(),
+            workers),
         Tensors.get(tensors, "x"),
         Tensors.get(tensors, "weight"),
         tensors.get("bias"),

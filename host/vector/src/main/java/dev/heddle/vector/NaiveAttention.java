@@ -87,6 +87,7 @@ final class NaiveAttention implements HostSession.Kernel {
     for (int j = first; j < end; j++) {
       addScaled(scores[s + j] / l, v.offset() + (firstKv + j) * shape.headDimV(), to);
     }
+    Rounding.round(problem.dtype(), out.array(), to, shape.headDimV());
   }
 
   /** The product of a query and a key. */

@@ -1,6 +1,7 @@
 package dev.heddle.vector;
 
 import dev.heddle.core.AttentionShape;
+import dev.heddle.core.DType;
 import dev.heddle.core.HostSession.Span;
 
 /** {@code attention_scores}: {@code scores = Q K^T} as a {@link TiledProduct} per query head. */
@@ -15,6 +16,7 @@ final class ScoresStage extends ProductKernel {
             TiledProduct.Batch.ofHeads(shape),
             TiledProduct.Layout.TRANSPOSED,
             null,
+            DType.FP32,
             workers),
         q,
         k,

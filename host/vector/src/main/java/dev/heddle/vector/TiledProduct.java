@@ -5,6 +5,7 @@ import static dev.heddle.vector.Lanes.STRIP;
 import static dev.heddle.vector.Lanes.roundUp;
 
 import dev.heddle.core.AttentionShape;
+import dev.heddle.core.DType;
 import dev.heddle.core.HostSession.Span;
 import java.util.Arrays;
 import java.util.function.IntUnaryOperator;
@@ -94,6 +95,7 @@ final class TiledProduct {
   private final Batch batch;
   private final Layout layout;
   private final @Nullable Visible visible;
+  private final DType stored;
   private final Workers workers;
   private final float[][] panels;
   private final float[][] strips;
@@ -107,8 +109,15 @@ final class TiledProduct {
    *
    * @param layout of B; row-major where {@code visible} is given
    * @param visible which part of each row of A counts, or null when all does
+   * @param stored storage type of C
    */
-  TiledProduct(Size size, Batch batch, Layout layout, @Nullable Visible visible, Workers workers) {
+  TiledProduct(
+      Size size,
+      Batch batch,
+      Layout layout,
+      @Nullable Visible visible,
+      DType stored,
+      Workers workers) {
     if (visible != null && layout != Layout.ROW_MAJOR) {
       throw new IllegalArgumentException("rows of B are looked through in row-major B only");
     }
@@ -116,6 +125,7 @@ final class TiledProduct {
     this.batch = batch;
     this.layout = layout;
     this.visible = visible;
+    this.stored = stored;
     this.workers = workers.forFlops(2.0 * batch.products * size.rows * size.columns * size.depth);
     panels = new float[batch.matricesOfB * size.panels()][size.depth * PANEL];
     wildRows =
@@ -252,6 +262,11 @@ final class TiledProduct {
         addWildRows(
             a.array(), aStart, b, c.array(), cStart, matrix, panel, row, begin, end, visible);
       }
+    }
+    int column = firstPanel * PANEL;
+    int columns = Math.min(endPanel * PANEL, size.columns) - column;
+    for (int i = 0; i < rows; i++) {
+      Rounding.round(stored, c.array(), cStart + i * size.columns + column, columns);
     }
   }
 

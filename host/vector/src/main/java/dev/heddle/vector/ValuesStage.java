@@ -19,6 +19,7 @@ final class ValuesStage extends ProductKernel {
             TiledProduct.Batch.ofHeads(problem.shape()),
             TiledProduct.Layout.ROW_MAJOR,
             visibleKeys(problem),
+            problem.dtype(),
             workers),
         probabilities,
         v,

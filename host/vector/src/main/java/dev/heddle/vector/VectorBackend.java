@@ -33,6 +33,8 @@ public final class VectorBackend implements Backend {
   static final String TILED = "tiled";
   static final String COPY = "copy";
 
+  static final Set<DType> DTYPES = Set.of(DType.values());
+
   private static final String MODULE = "jdk.incubator.vector";
 
   /** Created by the service loader. */
@@ -87,7 +89,7 @@ public final class VectorBackend implements Backend {
             device,
             operation,
             plan,
-            Set.of(DType.FP32),
+            DTYPES,
             algorithms(device, operation),
             scratchBytes(operation, plan, cores));
     return common.or(() -> tooLong(operation, plan));

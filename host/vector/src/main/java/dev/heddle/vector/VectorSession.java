@@ -17,6 +17,7 @@ import java.util.stream.Stream;
 /** Runs operations with the Vector API on a crew of one thread per core. */
 final class VectorSession extends HostSession {
   private static final List<Class<?>> COMMON = List.of(Lanes.class, Tensors.class, Workers.class);
+  private static final List<Class<?>> ROUNDING = List.of(Rounding.class);
   private static final List<Class<?>> EXP = List.of(Exp.class);
   private static final List<Class<?>> MICRO_KERNEL =
       List.of(WildRows.class, Packing.class, MicroKernel.class);
@@ -26,12 +27,13 @@ final class VectorSession extends HostSession {
           TiledProduct.class,
           WildRows.class,
           Packing.class,
-          MicroKernel.class);
+          MicroKernel.class,
+          Rounding.class);
 
   private final Workers workers;
 
   VectorSession(Backend backend, Device device) {
-    super(backend, device);
+    super(backend, device, VectorBackend.DTYPES);
     workers = new Workers(device.limits().computeUnits());
   }
 
@@ -87,7 +89,7 @@ final class VectorSession extends HostSession {
     return switch (operation) {
       case AttentionProblem problem ->
           switch (plan.algorithm()) {
-            case VectorBackend.NAIVE -> sources(List.of(NaiveAttention.class));
+            case VectorBackend.NAIVE -> sources(List.of(NaiveAttention.class), ROUNDING);
             case VectorBackend.STAGED ->
                 sources(
                     List.of(
@@ -97,7 +99,7 @@ final class VectorSession extends HostSession {
                         ValuesStage.class),
                     PRODUCT,
                     EXP);
-            default -> sources(List.of(FlashAttention.class), MICRO_KERNEL, EXP);
+            default -> sources(List.of(FlashAttention.class), MICRO_KERNEL, EXP, ROUNDING);
           };
       case AttentionStage stage ->
           switch (stage.stage()) {

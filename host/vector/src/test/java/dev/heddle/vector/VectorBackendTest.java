@@ -41,6 +41,11 @@ class VectorBackendTest extends BackendContract {
     return backend;
   }
 
+  @Override
+  protected Set<DType> dtypes(Operation operation, String algorithm) {
+    return Set.of(DType.values());
+  }
+
   @Test
   void saysWhatIsMissingWithoutTheModule() {
     Probe probe = backend.probe(ModuleLayer.empty());

@@ -3,6 +3,7 @@ package dev.heddle.core.kernel;
 import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionShape;
 import dev.heddle.core.AttentionStage;
+import dev.heddle.core.DType;
 import dev.heddle.core.HeadsTranspose;
 import dev.heddle.core.LinearProblem;
 import dev.heddle.core.Operation;
@@ -49,6 +50,15 @@ public final class Siblings {
 
   private static SortedMap<String, Integer> headDims(AttentionShape shape) {
     return new TreeMap<>(Map.of("HEAD_DIM", shape.headDim(), "HEAD_DIM_V", shape.headDimV()));
+  }
+
+  /** What the kernels' {@code storage.h} calls a storage type, in the macro {@code DTYPE}. */
+  public static int code(DType dtype) {
+    return switch (dtype) {
+      case FP32 -> 0;
+      case FP16 -> 1;
+      case BF16 -> 2;
+    };
   }
 
   /** An operation's macros and a plan's tunables. */
@@ -181,7 +191,10 @@ public final class Siblings {
       LinearProblem linear,
       SortedMap<String, Integer> tunables,
       List<Integer> local) {
-    Launch launch =
+    return linear(
+        file,
+        macros(linear, tunables),
+        linear,
         new Launch(
             kernel,
             List.of(
@@ -189,10 +202,27 @@ public final class Siblings {
                 groups(linear.rows(), value(tunables, "BLOCK_M")),
                 1L),
             local,
-            same("x", "weight", "bias", "y"));
+            same("x", "weight", "bias", "y")));
+  }
+
+  /** A linear layer, one element of the result per work-item. */
+  public static Recipe linearNaive(String file, LinearProblem linear) {
+    return linear(
+        file,
+        macros(linear),
+        linear,
+        new Launch(
+            "linear_naive",
+            oneEach(linear.outFeatures(), linear.rows(), 1),
+            ONE_EACH,
+            same("x", "weight", "bias", "y")));
+  }
+
+  private static Recipe linear(
+      String file, SortedMap<String, Integer> macros, LinearProblem linear, Launch launch) {
     return Recipe.of(
             file,
-            macros(linear, tunables),
+            macros,
             List.of(launch),
             Map.of(
                 "rows", linear.rows(),

@@ -44,8 +44,8 @@ public final class AttentionArgs {
   private AttentionArgs() {}
 
   // Query i sees the keys firstKey(args, i) <= j < endKey(args, i); none when that is empty. Both
-  // grow
-  // with i. The host cuts the sides and refuses sequences above 2^29, so no sum here overflows.
+  // grow with i. The host cuts the sides and refuses sequences above 2^29, so no sum here
+  // overflows.
 
   static int firstKey(IntArray args, int i) {
     return TornadoMath.max(0, i + args.get(MASK_OFFSET) - args.get(MASK_LEFT));
@@ -56,7 +56,7 @@ public final class AttentionArgs {
         args.get(SEQLEN_K), i + args.get(MASK_OFFSET) + args.get(MASK_RIGHT) + 1);
   }
 
-  // At least 0 where query and key are visible to each other: first <= j < end in one comparison.
+  // At least 0 where key j is visible, first <= j < end, so that a branch hangs on one comparison.
   static int visible(int j, int first, int end) {
     return TornadoMath.min(j - first, end - 1 - j);
   }
@@ -65,8 +65,8 @@ public final class AttentionArgs {
     return Storage.floatOf(args.get(SOFTMAX_SCALE));
   }
 
-  // ln(l), better than OpenCL requires log to be (3 units in the last place): one Newton step on
-  // l exp(-y) = 1.
+  // ln(l), better than OpenCL requires log to be (3 units in the last place): one Newton step on l
+  // exp(-y) = 1.
   static float accurateLog(float l) {
     float y = TornadoMath.log(l);
     return y + (l * TornadoMath.exp(-y) + -1.0f);

@@ -1,3 +1,49 @@
+// attention_staged: attention forward in three kernels, the products tiled through local memory.
+//
+// Computes, for each batch b, query head h (reading key-value head h / (H_Q / H_KV)) and query i:
+//   attentionScoresStaged    scores[i][j] = sum_d q[i][d] k[j][d]          raw: no scale, no mask
+//   attentionSoftmaxStaged   s_j = softmax_scale * scores[i][j] for the visible keys,
+//                            m = max_j s_j,  l = sum_j exp(s_j - m),  lse[i] = m + ln(l),
+//                            probabilities[i][j] = exp(s_j - m) / l, and 0 where j is hidden
+//   attentionValuesStaged    out[i][:] = sum_j probabilities[i][j] v[j][:]  over the visible keys
+//   No visible key: probabilities = 0, out = 0, lse = -inf.
+//
+// Shapes (row-major): q [B, H_Q, SEQLEN_Q, HEAD_DIM]   k [B, H_KV, SEQLEN_K, HEAD_DIM]
+//   v [B, H_KV, SEQLEN_K, HEAD_DIM_V]   scores, probabilities [B, H_Q, SEQLEN_Q, SEQLEN_K]
+//   out [B, H_Q, SEQLEN_Q, HEAD_DIM_V]   lse [B, H_Q, SEQLEN_Q]
+//
+//   scores                     softmax                        values
+//            BLOCK_N keys       SEQLEN_K                               BLOCK_N columns
+//           +-------+          +--------------------+                 +-------+
+//   BLOCK_K |  k^T  |          |t0 t1 .. t0 t1 .. ..| one row per     |   v   | BLOCK_K keys
+//           +-------+          +--------------------+ work-group,     +-------+
+//   +-----+ +-------+                                 SOFTMAX_    +-----+ +-------+
+//   |  q  | |scores | BLOCK_M                         THREADS     |  p  | |  out  | BLOCK_M
+//   +-----+ +-------+                                 at a time   +-----+ +-------+
+//
+// A work-group is a grid of THREADS_M x THREADS_N work-items. Work-item (ty, tx) owns the elements
+// in rows ty, ty + THREADS_M, ... and columns tx, tx + THREADS_N, ... of a result tile: neighbours
+// in x read neighbouring words of a tile's row, and all of them the same word of a tile's column.
+// With THREADS_N = 1 the columns of a work-item are neighbours, which a processor's compiler puts
+// into vectors.
+//
+// Launch:
+//   scores   local (THREADS_N, THREADS_M, 1), groups (ceil(SEQLEN_K / BLOCK_N),
+//            ceil(SEQLEN_Q / BLOCK_M), B * H_Q)
+//   softmax  local (SOFTMAX_THREADS, 1), groups (SEQLEN_Q, B * H_Q)
+//   values   local (THREADS_N, THREADS_M, 1), groups (ceil(HEAD_DIM_V / BLOCK_N),
+//            ceil(SEQLEN_Q / BLOCK_M), B * H_Q)
+// FLOPs: 2 HEAD_DIM per pair (hidden ones too) + 2 HEAD_DIM_V per visible pair.
+// Bytes: q SEQLEN_K / BLOCK_N times, k and v SEQLEN_Q / BLOCK_M times; the scores are
+//   written raw, read three times (maximum, sum, weights), written as probabilities, and read
+//   HEAD_DIM_V / BLOCK_N times, rounded up.
+// Local memory: 4 (BLOCK_M (BLOCK_K + 1) + BLOCK_K (BLOCK_N + 1)) bytes in the products,
+//   4 SOFTMAX_THREADS bytes in the softmax.
+// Private memory: 4 BLOCK_M / THREADS_M (BLOCK_N / THREADS_N + 2) bytes in the products.
+// Numerics: fp32 arithmetic, fused multiply-adds; row sums by a tree. Inputs in 16 bits become fp32
+//   as they enter a tile, and out is rounded once; scores and probabilities are fp32.
+// Limits: tensors of less than 2^31 elements, guard bands included, the scores too.
+// Source: Vaswani et al., "Attention Is All You Need", 2017, equation 1.
 package dev.heddle.tornado.kernels;
 
 import static dev.heddle.tornado.kernels.AttentionArgs.HEADS_KV;
@@ -16,6 +62,7 @@ import uk.ac.manchester.tornado.api.types.arrays.FloatArray;
 import uk.ac.manchester.tornado.api.types.arrays.IntArray;
 import uk.ac.manchester.tornado.api.types.arrays.ShortArray;
 
+/** Attention forward in three kernels, the products tiled through local memory. */
 @Tunable(
     name = "BLOCK_M",
     value = 64,
@@ -34,12 +81,12 @@ import uk.ac.manchester.tornado.api.types.arrays.ShortArray;
 @Tunable(
     name = "THREADS_M",
     value = 16,
-    among = {8, 16},
+    among = {8, 16, 32},
     meaning = "work-items along the rows")
 @Tunable(
     name = "THREADS_N",
     value = 16,
-    among = {8, 16},
+    among = {1, 8, 16},
     meaning = "work-items along the columns")
 @Tunable(
     name = "SOFTMAX_THREADS",
@@ -53,6 +100,7 @@ public final class AttentionStaged {
 
   // ---- scores ----------------------------------------------------------------------------------
 
+  /** scores of q and k. */
   public static void attentionScoresStaged(
       KernelContext context,
       FloatArray q,
@@ -68,9 +116,9 @@ public final class AttentionStaged {
       int blockK,
       int threadsM,
       int threadsN) {
-    int rowsEach = blockM / threadsM;
-    int columnsEach = blockN / threadsN;
-    int qStride = blockK + 1;
+    int rowsEach = blockM / threadsM; // rows of a product that a work-item owns
+    int columnsEach = blockN / threadsN; // columns of a product that a work-item owns
+    int qStride = blockK + 1; // odd: rows start in different banks
     int kStride = blockN + 1;
     float[] qTile = context.allocateFloatLocalArray(blockM * qStride);
     float[] kTile = context.allocateFloatLocalArray(blockK * kStride);
@@ -88,6 +136,7 @@ public final class AttentionStaged {
     int b = bh / headsQ;
     int h = bh % headsQ;
     int hKv = h / (headsQ / headsKv);
+    // The host keeps every tensor below 2^31 elements, so that indices are ints.
     int qRow0 = bh * seqlenQ + row0;
     int kvRow0 = (b * headsKv + hKv) * seqlenK + key0;
 
@@ -149,7 +198,10 @@ public final class AttentionStaged {
 
   // ---- softmax ---------------------------------------------------------------------------------
 
-  // Works in place too: a work-item only ever writes elements that it alone reads.
+  /**
+   * probabilities of scores, and lse where there is one. Works in place too: a work-item only ever
+   * writes elements that it alone reads.
+   */
   public static void attentionSoftmaxStaged(
       KernelContext context,
       FloatArray scores,
@@ -169,13 +221,13 @@ public final class AttentionStaged {
     int endKey = endKey(args, i);
     float softmaxScale = softmaxScale(args);
 
-    float m = Float.NEGATIVE_INFINITY;
+    float mI = Float.NEGATIVE_INFINITY;
     for (int j = t; j < seqlenK; j += softmaxThreads) {
       if (visible(j, firstKey, endKey) >= 0) {
-        m = TornadoMath.max(m, softmaxScale * Storage.load(scores, row0 + j));
+        mI = TornadoMath.max(mI, softmaxScale * Storage.load(scores, row0 + j));
       }
     }
-    partial[t] = m;
+    partial[t] = mI;
     for (int width = softmaxThreads / 2; width > 0; width /= 2) {
       // Read after write: the lower half reads what the upper half has just written.
       context.localBarrier();
@@ -185,22 +237,21 @@ public final class AttentionStaged {
     }
     // Read after write: all read the result of work-item 0.
     context.localBarrier();
-    m = partial[0];
+    mI = partial[0];
     // Write after read: the sums overwrite the maximum.
     context.localBarrier();
 
-    // Scaled without being rounded: m was rounded, but that error is the same for all keys of a row
-    // and falls out of the quotient. The difference makes one fused operation of the next line,
-    // which
-    // a negation does not.
-    float minusM = 0.0f - m;
-    float l = 0.0f;
+    // Scaled without being rounded: mI was rounded, but that error is the same for all keys of a
+    // row and falls out of the quotient. A difference, for TornadoVM fuses it with the products
+    // below where it would not a negation.
+    float minusM = 0.0f - mI;
+    float lI = 0.0f;
     for (int j = t; j < seqlenK; j += softmaxThreads) {
       if (visible(j, firstKey, endKey) >= 0) {
-        l += TornadoMath.exp(softmaxScale * Storage.load(scores, row0 + j) + minusM);
+        lI += TornadoMath.exp(softmaxScale * Storage.load(scores, row0 + j) + minusM);
       }
     }
-    partial[t] = l;
+    partial[t] = lI;
     for (int width = softmaxThreads / 2; width > 0; width /= 2) {
       // Read after write: the lower half reads what the upper half has just written.
       context.localBarrier();
@@ -210,18 +261,18 @@ public final class AttentionStaged {
     }
     // Read after write: all read the result of work-item 0.
     context.localBarrier();
-    l = partial[0];
+    lI = partial[0];
 
     for (int j = t; j < seqlenK; j += softmaxThreads) {
       float p = 0.0f;
       if (visible(j, firstKey, endKey) >= 0) {
-        p = TornadoMath.exp(softmaxScale * Storage.load(scores, row0 + j) + minusM) / l;
+        p = TornadoMath.exp(softmaxScale * Storage.load(scores, row0 + j) + minusM) / lI;
       }
       Storage.store(probabilities, row0 + j, p);
     }
     if (hasLse != 0) {
       if (t == 0) {
-        float value = firstKey < endKey ? m + accurateLog(l) : Float.NEGATIVE_INFINITY;
+        float value = firstKey < endKey ? mI + accurateLog(lI) : Float.NEGATIVE_INFINITY;
         Storage.store(lse, qRow, value);
       }
     }
@@ -229,6 +280,7 @@ public final class AttentionStaged {
 
   // ---- values ----------------------------------------------------------------------------------
 
+  /** out of probabilities and v. */
   public static void attentionValuesStaged(
       KernelContext context,
       FloatArray probabilities,
@@ -244,9 +296,9 @@ public final class AttentionStaged {
       int blockK,
       int threadsM,
       int threadsN) {
-    int rowsEach = blockM / threadsM;
-    int columnsEach = blockN / threadsN;
-    int pStride = blockK + 1;
+    int rowsEach = blockM / threadsM; // rows of a product that a work-item owns
+    int columnsEach = blockN / threadsN; // columns of a product that a work-item owns
+    int pStride = blockK + 1; // odd: rows start in different banks
     int vStride = blockN + 1;
     float[] pTile = context.allocateFloatLocalArray(blockM * pStride);
     float[] vTile = context.allocateFloatLocalArray(blockK * vStride);
@@ -312,6 +364,7 @@ public final class AttentionStaged {
       }
       // Read after write: every work-item multiplies what the others have just loaded.
       context.localBarrier();
+      // At least 0 where every row sees every key of the tile.
       int allVisible = TornadoMath.min(key - sharedBegin, sharedEnd - blockK - key);
       if (allVisible >= 0) {
         for (int x = 0; x < blockK; x++) {
@@ -323,6 +376,8 @@ public final class AttentionStaged {
           }
         }
       } else {
+        // A hidden key is left out: it adds nothing even where v is NaN or infinite, which a
+        // probability of 0 would turn into NaN.
         for (int x = 0; x < blockK; x++) {
           for (int r = 0; r < rowsEach; r++) {
             if (visible(key + x, firstKey[r], endKey[r]) >= 0) {

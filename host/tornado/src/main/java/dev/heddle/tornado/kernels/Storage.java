@@ -16,12 +16,9 @@ import uk.ac.manchester.tornado.api.types.arrays.ShortArray;
  * without rounding, and every other step is a multiplication by a power of two. No step needs
  * subnormal numbers unless the value is one, so that devices without them lose nothing else.
  */
-@SuppressWarnings(
-    "IdentityBinaryExpression") // TornadoVM knows neither a NaN constant nor Float.isNaN
+@SuppressWarnings("IdentityBinaryExpression") // value != value: TornadoVM has no Float.isNaN
 public final class Storage {
-  /**
-   * {@code dtype} of IEEE 754 binary32; these constants are the ordinals of core's {@code DType}.
-   */
+  /** {@code dtype} of IEEE 754 binary32; the constants are those of cl/storage.h. */
   public static final int FP32 = 0;
 
   /** {@code dtype} of IEEE 754 binary16. */
@@ -96,9 +93,8 @@ public final class Storage {
     int exponent = (bits >>> 23) & 0xFF;
     int fraction = bits & 0x7FFFFF;
     // value = integer * 2^(e - 150), and e = 1 again where the exponent bits are 0. The lower six
-    // bits
-    // of e multiply first, so that nothing on the way is smaller than the result; at 255 the result
-    // overflows to infinity.
+    // bits of e multiply first, so that nothing on the way is smaller than the result; at 255 the
+    // result overflows to infinity.
     int integer = exponent == 0 ? fraction : fraction + 0x800000;
     int e = exponent == 0 ? 1 : exponent;
     float power = (float) (1 << (e & 15));
@@ -142,17 +138,23 @@ public final class Storage {
     t *= t >= TWO_64 ? 0x1p-64f : 1.0f;
     e += t >= TWO_32 ? 32 : 0;
     t *= t >= TWO_32 ? 0x1p-32f : 1.0f;
-    for (int down = 4; down >= 0; down--) {
-      int step = 1 << down;
-      float power = (float) (1 << step);
-      e += t >= power ? step : 0;
-      t *= t >= power ? 1.0f / power : 1.0f;
-    }
+    e += t >= TWO_16 ? 16 : 0;
+    t *= t >= TWO_16 ? 0x1p-16f : 1.0f;
+    e += t >= 0x1p8f ? 8 : 0;
+    t *= t >= 0x1p8f ? 0x1p-8f : 1.0f;
+    e += t >= 0x1p4f ? 4 : 0;
+    t *= t >= 0x1p4f ? 0x1p-4f : 1.0f;
+    e += t >= 0x1p2f ? 2 : 0;
+    t *= t >= 0x1p2f ? 0x1p-2f : 1.0f;
+    e += t >= 0x1p1f ? 1 : 0;
+    t *= t >= 0x1p1f ? 0x1p-1f : 1.0f;
 
     // Below the smallest normal number the unit in the last place no longer shrinks. Adding ROUND
-    // leaves no fraction bits; a carry runs into the exponent, as it should.
+    // leaves no fraction bits; a carry runs into the exponent, as it should. No quotient: devices
+    // may
+    // round those as they like. (The one below tells the sign of a zero.)
     int below = TornadoMath.min(TornadoMath.max(smallest - e, 0), 30);
-    float units = t * (float) (1 << fractionBits) / (float) (1 << below);
+    float units = t * (float) (1 << fractionBits) * (float) (1 << (30 - below)) * 0x1p-30f;
     int rounded = (int) (TornadoMath.min(units, 2048.0f) + ROUND - ROUND);
     int pattern = rounded + (TornadoMath.max(e - smallest, 0) << fractionBits);
     pattern = TornadoMath.min(pattern, infinity);
