@@ -22,16 +22,20 @@ final class DtypeOption {
    * @throws IllegalArgumentException naming the value that is none
    */
   Optional<DType> dtype() {
-    if (dtype == null) {
-      return Optional.empty();
-    }
-    String text = dtype;
-    return Optional.of(
-        Arrays.stream(DType.values())
-            .filter(type -> type.label().equalsIgnoreCase(text))
-            .findFirst()
-            .orElseThrow(() ->
-                new IllegalArgumentException(
-                    "--dtype: '" + text + "' is no storage type; fp32, fp16 and bf16 are")));
+    return Optional.ofNullable(dtype).map(DtypeOption::parse);
+  }
+
+  /**
+   * The type of that name.
+   *
+   * @throws IllegalArgumentException naming the value that is none
+   */
+  static DType parse(String text) {
+    return Arrays.stream(DType.values())
+        .filter(type -> type.label().equalsIgnoreCase(text))
+        .findFirst()
+        .orElseThrow(() ->
+            new IllegalArgumentException(
+                "--dtype: '" + text + "' is no storage type; fp32, fp16 and bf16 are"));
   }
 }

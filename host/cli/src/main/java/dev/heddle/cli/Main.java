@@ -31,6 +31,7 @@ import picocli.CommandLine.Command;
     subcommands = {
       DevicesCommand.class,
       CompareCommand.class,
+      ConformCommand.class,
       RunCommand.class,
       GpuReportCommand.class,
       AutoComplete.GenerateCompletion.class
@@ -46,6 +47,7 @@ import picocli.CommandLine.Command;
     footer = {
       "  heddle compare                       a layer of a real model on every device",
       "  heddle compare --shape 1,8,8,2048,2048,64,64 --causal",
+      "  heddle conform                       whether every device computes attention correctly",
       "  heddle devices --peak                what is here, and how fast its cores can multiply",
       "  heddle run --q q.npy --k k.npy --v v.npy --out out.npy",
       "  source <(heddle generate-completion) completion for bash and zsh"
@@ -97,7 +99,7 @@ public final class Main implements Runnable {
   public void run() {
     CommandLine commandLine = Objects.requireNonNull(spec).commandLine();
     throw new CommandLine.ParameterException(
-        commandLine, "a command is missing: devices, compare or run");
+        commandLine, "a command is missing: devices, compare, conform or run");
   }
 
   private static int badArguments(CommandLine.ParameterException e, String[] arguments) {

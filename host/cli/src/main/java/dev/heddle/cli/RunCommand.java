@@ -156,7 +156,7 @@ final class RunCommand implements Callable<Integer> {
     }
   }
 
-  private static boolean sameFile(Path a, Path b) {
+  static boolean sameFile(Path a, Path b) {
     try {
       return a.toAbsolutePath().normalize().equals(b.toAbsolutePath().normalize())
           || (Files.exists(a) && Files.exists(b) && Files.isSameFile(a, b));

@@ -15,10 +15,7 @@ import dev.heddle.lab.files.SafetensorsFile;
 import dev.heddle.reference.PlantedBackend.Fault;
 import dev.heddle.reference.Precision;
 import dev.heddle.reference.ScalarOperations;
-import java.io.ByteArrayOutputStream;
 import java.io.IOException;
-import java.io.PrintStream;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
@@ -39,20 +36,8 @@ class MainTest {
 
   @TempDir private Path folder;
 
-  private record Outcome(int exit, String out, String err) {}
-
   private Outcome heddle(String... arguments) {
-    ByteArrayOutputStream out = new ByteArrayOutputStream();
-    ByteArrayOutputStream err = new ByteArrayOutputStream();
-    int exit =
-        Main.execute(
-            new PrintStream(out, true, StandardCharsets.UTF_8),
-            new PrintStream(err, true, StandardCharsets.UTF_8),
-            Arrays.stream(arguments)
-                .map(a -> a.replace("DIR", folder.toString()))
-                .toArray(String[]::new));
-    return new Outcome(
-        exit, out.toString(StandardCharsets.UTF_8), err.toString(StandardCharsets.UTF_8));
+    return Outcome.of(folder, arguments);
   }
 
   private Outcome heddle(String line) {
@@ -110,6 +95,18 @@ class MainTest {
         "run --q DIR/half.npy --k DIR/k.npy --v DIR/v.npy --out DIR/o.npy | q is fp16 and k is fp32",
         "run --q DIR/q.npy --k DIR/k.npy --v DIR/v.npy --out DIR/o.npy --dtype bf16 | .npy has no bf16",
         "run --q DIR/big.npy --k DIR/k.npy --v DIR/v.npy --out DIR/o --dtype fp16 | 70000.0, beyond the range",
+        "conform --suite slow | there is no suite 'slow'; there are quick, full",
+        "conform --policy numpy | there is no policy 'numpy'; there are flash-attention, pytorch, onnx, ggml, all",
+        "conform --case attention/none | there is no case 'attention/none'",
+        "conform --case heads/1,1,1,1 --suite quick | --case excludes --suite",
+        "conform --dtype fp32,fp8 | 'fp8' is no storage type",
+        "conform --list --json DIR/c.json | --list runs nothing",
+        "conform --junit DIR/none/c.xml | no folder",
+        "conform --html DIR | is a directory",
+        "conform --junit DIR/c --json DIR/c | is named twice",
+        "conform --backend metal | no backend 'metal'",
+        "conform --backend planted --device 99 | no device 99",
+        "conform --case heads/1,1,1,1 --algorithm quick | 'quick'; there are",
         "compare --window 1,x | 'x' is not a whole number",
         "compare --shape 1,1,1,33554432,1,1,100 | out [1, 1, 33554432, 100] has 3355443200 elements",
         "compare --frob | --frob",

@@ -1,7 +1,6 @@
 package dev.heddle.lab;
 
 import dev.heddle.core.AttentionProblem;
-import dev.heddle.core.Backend;
 import dev.heddle.core.Device;
 import dev.heddle.core.Probe;
 import dev.heddle.reference.Expectation;
@@ -96,7 +95,7 @@ public record Comparison(
         }
       }
     }
-    Map<String, Probe.Unavailable> missing = missing(installation, selection);
+    Map<String, Probe.Unavailable> missing = installation.missing(selection);
     if (plans.stream().allMatch(plan -> plan.refused.isPresent())) {
       List<Trial> refused = plans.stream().flatMap(plan -> plan.refused.stream()).toList();
       return new Comparison(
@@ -233,17 +232,5 @@ public record Comparison(
             + algorithm
             + "'; there are "
             + String.join(", ", known.stream().distinct().toList()));
-  }
-
-  private static Map<String, Probe.Unavailable> missing(
-      Installation installation, Selection selection) {
-    Map<String, Probe.Unavailable> missing = new LinkedHashMap<>();
-    for (Map.Entry<Backend, Probe> entry : installation.probes().entrySet()) {
-      if (selection.admits(entry.getKey())
-          && entry.getValue() instanceof Probe.Unavailable unavailable) {
-        missing.put(entry.getKey().id(), unavailable);
-      }
-    }
-    return missing;
   }
 }

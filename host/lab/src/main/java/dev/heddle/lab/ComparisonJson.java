@@ -1,14 +1,11 @@
 package dev.heddle.lab;
 
-import com.fasterxml.jackson.databind.ObjectMapper;
-import com.fasterxml.jackson.databind.SerializationFeature;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionShape;
 import dev.heddle.core.Device;
-import dev.heddle.core.Provenance;
 import dev.heddle.reference.Verdict;
 import java.util.List;
 import java.util.Optional;
@@ -44,52 +41,36 @@ public final class ComparisonJson {
     ArrayNode results = root.putArray("results");
     comparison.trials().forEach(trial -> results.add(result(comparison, trial)));
     comparison.peer().ifPresent(peer -> root.set("peer", peer(peer)));
-    ArrayNode missing = root.putArray("unavailable");
-    comparison
-        .missing()
-        .forEach((backend, why) ->
-            missing
-                .addObject()
-                .put("backend", backend)
-                .put("reason", why.reason())
-                .put("remedy", why.remedy()));
-    try {
-      return new ObjectMapper().enable(SerializationFeature.INDENT_OUTPUT).writeValueAsBytes(root);
-    } catch (com.fasterxml.jackson.core.JsonProcessingException e) {
-      throw new IllegalStateException("a tree of plain nodes is always valid JSON", e);
-    }
+    root.set("unavailable", ResultNodes.missing(comparison.missing()));
+    return ResultNodes.write(root);
   }
 
   private static ObjectNode result(Comparison comparison, Trial trial) {
     Device device = trial.device();
-    ObjectNode node = NODES.objectNode();
-    node.put("backend", device.backend());
-    node.put("device", device.name());
-    node.put("deviceIndex", device.index());
-    node.put("deviceKind", device.kind().name().toLowerCase(java.util.Locale.ROOT));
-    node.put("driver", device.driver());
-    node.put("emulated", device.emulated());
+    ObjectNode node = ResultNodes.device(device);
     node.put("algorithm", trial.algorithm());
     node.put("kernel", trial.kernel());
     node.put("verdict", trial.verdict().label());
     node.put("reason", trial.verdict().reason().orElse(null));
     Optional<Verdict.Judged> worst = trial.verdict().worst();
-    number(node, "maxAbsError", worst.map(w -> w.measures().maxAbs()));
-    number(node, "relL2", worst.map(w -> w.measures().relL2()));
-    number(node, "errorRatio", worst.map(Verdict.Judged::errorRatio));
+    ResultNodes.number(node, "maxAbsError", worst.map(w -> w.measures().maxAbs()));
+    ResultNodes.number(node, "relL2", worst.map(w -> w.measures().relL2()));
+    ResultNodes.number(node, "errorRatio", worst.map(Verdict.Judged::errorRatio));
     Optional<Measurement> time = trial.measurement();
-    number(node, "medianNs", time.map(m -> (double) m.medianNs()));
-    number(node, "gflops", boxed(comparison.flopsPerSecond(trial)).map(rate -> rate * 1e-9));
-    number(node, "peakGflops", boxed(comparison.peakFlops(trial)).map(peak -> peak * 1e-9));
-    number(node, "peakShare", boxed(comparison.peakShare(trial)));
-    number(node, "minNs", time.map(m -> (double) m.minNs()));
-    number(node, "maxNs", time.map(m -> (double) m.maxNs()));
-    number(
+    ResultNodes.number(node, "medianNs", time.map(m -> (double) m.medianNs()));
+    ResultNodes.number(
+        node, "gflops", boxed(comparison.flopsPerSecond(trial)).map(rate -> rate * 1e-9));
+    ResultNodes.number(
+        node, "peakGflops", boxed(comparison.peakFlops(trial)).map(peak -> peak * 1e-9));
+    ResultNodes.number(node, "peakShare", boxed(comparison.peakShare(trial)));
+    ResultNodes.number(node, "minNs", time.map(m -> (double) m.minNs()));
+    ResultNodes.number(node, "maxNs", time.map(m -> (double) m.maxNs()));
+    ResultNodes.number(
         node,
         "deviceMedianNs",
         time.filter(m -> m.deviceMedianNs().isPresent())
             .map(m -> (double) m.deviceMedianNs().getAsLong()));
-    number(node, "runs", time.map(m -> (double) m.runs()));
+    ResultNodes.number(node, "runs", time.map(m -> (double) m.runs()));
     ArrayNode rounds = node.putArray("rounds");
     time.ifPresent(measured ->
         measured
@@ -105,9 +86,9 @@ public final class ComparisonJson {
     node.put("downloadedBytes", trial.transfers().downloadedBytes());
     node.put("downloadNs", trial.transfers().downloadNs());
     ArrayNode tensors = node.putArray("tensors");
-    trial.verdict().tensors().forEach(judged -> tensors.add(tensor(judged)));
+    trial.verdict().tensors().forEach(judged -> tensors.add(ResultNodes.tensor(judged)));
     ArrayNode steps = node.putArray("provenance");
-    trial.provenance().forEach(provenance -> steps.add(step(provenance)));
+    trial.provenance().forEach(provenance -> steps.add(ResultNodes.step(provenance)));
     return node;
   }
 
@@ -132,7 +113,7 @@ public final class ComparisonJson {
       ObjectNode told = implementations.addObject();
       told.put("name", one.name());
       told.put("error", one.error().orElse(null));
-      number(told, "medianNs", one.medianNs().map(Long::doubleValue));
+      ResultNodes.number(told, "medianNs", one.medianNs().map(Long::doubleValue));
       ArrayNode rounds = told.putArray("rounds");
       one.rounds().forEach(round -> samples(rounds.addArray(), round));
     }
@@ -143,42 +124,7 @@ public final class ComparisonJson {
     samples.forEach(array::add);
   }
 
-  private static ObjectNode tensor(Verdict.Judged judged) {
-    ObjectNode node = NODES.objectNode();
-    node.put("name", judged.tensor());
-    number(node, "maxAbsError", Optional.of(judged.measures().maxAbs()));
-    number(node, "relL2", Optional.of(judged.measures().relL2()));
-    number(node, "nmse", Optional.of(judged.measures().nmse()));
-    number(node, "errorRatio", Optional.of(judged.errorRatio()));
-    node.put("ulps", judged.measures().ulps().toString());
-    node.put("worstIndex", judged.measures().worst());
-    number(node, "worstExpected", Optional.of(judged.measures().expected()));
-    number(node, "worstGot", Optional.of(judged.measures().got()));
-    return node;
-  }
-
-  private static ObjectNode step(Provenance provenance) {
-    ObjectNode node = NODES.objectNode();
-    node.put("algorithm", provenance.plan().algorithm());
-    ObjectNode tunables = node.putObject("tunables");
-    provenance.plan().tunables().forEach(tunables::put);
-    ArrayNode sources = node.putArray("sources");
-    provenance.sources().forEach(sources::add);
-    node.put("sourceSha256", provenance.sourceHash());
-    return node;
-  }
-
   private static Optional<Double> boxed(java.util.OptionalDouble value) {
     return value.isPresent() ? Optional.of(value.getAsDouble()) : Optional.empty();
-  }
-
-  private static void number(ObjectNode node, String name, Optional<Double> value) {
-    if (value.isEmpty() || !Double.isFinite(value.get())) {
-      node.putNull(name);
-    } else if (value.get() == Math.rint(value.get()) && Math.abs(value.get()) < 1L << 53) {
-      node.put(name, value.get().longValue());
-    } else {
-      node.put(name, value.get());
-    }
   }
 }

@@ -102,6 +102,17 @@ public final class Installation {
     return candidates;
   }
 
+  /** The backends among those selected that are unavailable, with what they said. */
+  Map<String, Probe.Unavailable> missing(Selection selection) {
+    Map<String, Probe.Unavailable> missing = new LinkedHashMap<>();
+    probes.forEach((backend, probe) -> {
+      if (selection.admits(backend) && probe instanceof Probe.Unavailable unavailable) {
+        missing.put(backend.id(), unavailable);
+      }
+    });
+    return missing;
+  }
+
   /**
    * Peak rate of the host's processor in flop/s, by the first backend that has a kernel for it; the
    * ceiling of every device that computes on the host's cores.

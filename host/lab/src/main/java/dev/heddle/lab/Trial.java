@@ -21,6 +21,7 @@ import dev.heddle.reference.Verifier;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.Function;
 
 /**
  * One workload on one device under one algorithm of its focus: verified first, and timed only when
@@ -85,6 +86,12 @@ public record Trial(
     return verdict instanceof Verdict.Fail;
   }
 
+  /** What is made of a chain that is ready to run. */
+  @FunctionalInterface
+  interface Body<T> {
+    T of(Session session, PreparedChain chain);
+  }
+
   /**
    * Runs one trial. A device that fails on the way gives a failed verdict, for the other devices'
    * sake, not an exception.
@@ -96,50 +103,88 @@ public record Trial(
       Expectation expectation,
       Verifier verifier,
       Purpose purpose) {
-    Device device = candidate.device();
-    Planner planner = new Planner(candidate.backend(), device);
-    Optional<Trial> refused = refused(candidate, workload, algorithm);
-    if (refused.isPresent()) {
-      return refused.get();
+    return attempt(
+        candidate,
+        workload,
+        algorithm,
+        (session, chain) ->
+            of(
+                candidate.device(),
+                workload,
+                algorithm,
+                expectation,
+                verifier,
+                purpose,
+                session,
+                chain),
+        verdict -> without(candidate, workload, algorithm, verdict));
+  }
+
+  private static Trial of(
+      Device device,
+      Workload workload,
+      String algorithm,
+      Expectation expectation,
+      Verifier verifier,
+      Purpose purpose,
+      Session session,
+      PreparedChain chain) {
+    Verdict verdict = verifier.verify(chain, expectation);
+    Transfers transfers = session.transfers();
+    Optional<Measurement> measurement = Optional.empty();
+    if (verdict instanceof Verdict.Pass
+        && purpose instanceof Purpose.Times(Protocol protocol, Runnable afterRound)
+        && !device.emulated()) {
+      measurement = Optional.of(Measurement.of(chain, protocol, afterRound));
+      // By now the JVM runs other code than the one judged first: what was timed is judged too.
+      verdict = verifier.verify(chain, expectation);
     }
-    try (Session session = candidate.backend().open(device);
+    boolean passed = verdict instanceof Verdict.Pass;
+    return new Trial(
+        device,
+        algorithm,
+        kernel(workload, algorithm),
+        verdict,
+        passed ? measurement : Optional.empty(),
+        passed && purpose instanceof Purpose.Outputs ? chain.outputs() : Map.of(),
+        chain.provenance(),
+        chain.generatedCode(),
+        transfers,
+        chain.scratchBytes());
+  }
+
+  /**
+   * Prepares the workload in a session of its own and makes something of it. Whatever a device or
+   * its driver does wrong on the way becomes a verdict, for the other devices' sake, not an
+   * exception.
+   *
+   * @param otherwise what to make of the verdict where nothing ran to its end
+   */
+  static <T> T attempt(
+      Installation.Candidate candidate,
+      Workload workload,
+      String algorithm,
+      Body<T> body,
+      Function<Verdict, T> otherwise) {
+    Planner planner = new Planner(candidate.backend(), candidate.device());
+    Optional<Refusal> refusal = refusal(candidate, workload, algorithm);
+    if (refusal.isPresent()) {
+      return otherwise.apply(new Verdict.Refused(refusal.get()));
+    }
+    try (Session session = candidate.backend().open(candidate.device());
         PreparedChain chain =
             PreparedChain.prepare(
                 session,
                 workload.chain(),
                 operation -> plan(planner, workload, operation, algorithm),
                 workload.inputs())) {
-      Verdict verdict = verifier.verify(chain, expectation);
-      Transfers transfers = session.transfers();
-      Optional<Measurement> measurement = Optional.empty();
-      if (verdict instanceof Verdict.Pass
-          && purpose instanceof Purpose.Times(Protocol protocol, Runnable afterRound)
-          && !device.emulated()) {
-        measurement = Optional.of(Measurement.of(chain, protocol, afterRound));
-        // By now the JVM runs other code than the one judged first: what was timed is judged too.
-        verdict = verifier.verify(chain, expectation);
-      }
-      boolean passed = verdict instanceof Verdict.Pass;
-      return new Trial(
-          device,
-          algorithm,
-          kernel(workload, algorithm),
-          verdict,
-          passed ? measurement : Optional.empty(),
-          passed && purpose instanceof Purpose.Outputs ? chain.outputs() : Map.of(),
-          chain.provenance(),
-          chain.generatedCode(),
-          transfers,
-          chain.scratchBytes());
+      return body.of(session, chain);
     } catch (UnsupportedProblemException e) {
-      return without(candidate, workload, algorithm, new Verdict.Refused(e.refusal()));
+      return otherwise.apply(new Verdict.Refused(e.refusal()));
     } catch (KernelBuildException | DeviceException e) {
-      return failed(candidate, workload, algorithm, String.valueOf(e.getMessage()));
+      return otherwise.apply(failure(String.valueOf(e.getMessage())));
     } catch (OutOfMemoryError e) {
-      return without(
-          candidate,
-          workload,
-          algorithm,
+      return otherwise.apply(
           new Verdict.Refused(
               new Refusal(
                   "hostMemory",
@@ -147,28 +192,24 @@ public record Trial(
                       + Runtime.getRuntime().maxMemory()
                       + " bytes ran out; HEDDLE_JAVA_OPTS=-Xmx... raises it")));
     } catch (LinkageError e) {
-      return failed(candidate, workload, algorithm, "a library is missing or damaged: " + e);
+      return otherwise.apply(failure("a library is missing or damaged: " + e));
     } catch (RuntimeException e) {
       StackTraceElement[] trace = e.getStackTrace();
-      return failed(
-          candidate,
-          workload,
-          algorithm,
-          "a fault of the backend's own: " + e + (trace.length > 0 ? " at " + trace[0] : ""));
+      return otherwise.apply(
+          failure(
+              "a fault of the backend's own: " + e + (trace.length > 0 ? " at " + trace[0] : "")));
     }
   }
 
   /** The refused trial of what the backend declares not to support, or empty where it would run. */
   static Optional<Trial> refused(
       Installation.Candidate candidate, Workload workload, String algorithm) {
-    Planner planner = new Planner(candidate.backend(), candidate.device());
-    return refusal(candidate, planner, workload, algorithm)
+    return refusal(candidate, workload, algorithm)
         .map(refusal -> without(candidate, workload, algorithm, new Verdict.Refused(refusal)));
   }
 
-  private static Trial failed(
-      Installation.Candidate candidate, Workload workload, String algorithm, String reason) {
-    return without(candidate, workload, algorithm, new Verdict.Fail(reason, List.of()));
+  private static Verdict failure(String reason) {
+    return new Verdict.Fail(reason, List.of());
   }
 
   /** A trial that has nothing but a verdict. */
@@ -187,12 +228,14 @@ public record Trial(
         0);
   }
 
-  private static String kernel(Workload workload, String algorithm) {
+  static String kernel(Workload workload, String algorithm) {
     return Plan.of(algorithm).kernelName(workload.focus());
   }
 
-  private static Optional<Refusal> refusal(
-      Installation.Candidate candidate, Planner planner, Workload workload, String algorithm) {
+  /** The limit that keeps a device from running the workload, as its backend declares it. */
+  static Optional<Refusal> refusal(
+      Installation.Candidate candidate, Workload workload, String algorithm) {
+    Planner planner = new Planner(candidate.backend(), candidate.device());
     for (Chain.Step step : workload.chain().steps()) {
       try {
         Optional<Refusal> refusal =

@@ -2,6 +2,7 @@ package dev.heddle.reference;
 
 import dev.heddle.core.DType;
 import dev.heddle.core.Shape;
+import java.util.Arrays;
 
 /**
  * What a tensor should hold, for all of its rows or for a sample of them.
@@ -27,6 +28,12 @@ public record ExpectedTensor(
   /** Whether only some of the rows were computed. */
   public boolean sampled() {
     return exact.length < shape.elements();
+  }
+
+  /** The same with every value rounded to the storage type: what a project that stores it has. */
+  ExpectedTensor stored() {
+    double[] rounded = Arrays.stream(exact).map(value -> dtype.round((float) value)).toArray();
+    return new ExpectedTensor(name, shape, dtype, rowLength, rows, rounded, samePrecisionError);
   }
 
   /** Index in the whole tensor of element {@code index} of {@code exact}. */

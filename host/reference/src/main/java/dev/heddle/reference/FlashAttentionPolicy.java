@@ -1,5 +1,7 @@
 package dev.heddle.reference;
 
+import dev.heddle.core.HostTensor;
+
 /**
  * FlashAttention's own test rule: the largest absolute error is at most twice that of a plain
  * implementation in the same precision, plus an absolute term for results so well conditioned that
@@ -45,14 +47,16 @@ public final class FlashAttentionPolicy implements TolerancePolicy {
   }
 
   @Override
-  public double errorRatio(ExpectedTensor expected, ErrorMeasures measures) {
-    double error = measures.maxAbs();
-    if (error == 0) {
-      return 0;
-    }
-    double bound = bound(expected);
-    // Where plain arithmetic overflows and the oracle does not, the rule would allow anything.
-    return Double.isFinite(bound) ? error / bound : Double.NaN;
+  public Verdict.Judged judge(ExpectedTensor expected, HostTensor got) {
+    ErrorMeasures measures = ErrorMeasures.of(expected, got);
+    // Where plain arithmetic overflows and the oracle does not, the bound is none.
+    return new Verdict.Judged(
+        expected.name(),
+        measures,
+        Verdict.Element.worst(measures),
+        Verdict.Judged.ERROR,
+        measures.maxAbs(),
+        bound(expected));
   }
 
   static double bound(ExpectedTensor expected) {

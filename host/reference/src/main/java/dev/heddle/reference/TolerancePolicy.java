@@ -1,5 +1,7 @@
 package dev.heddle.reference;
 
+import dev.heddle.core.HostTensor;
+
 /** How large an error may be. */
 public interface TolerancePolicy {
 
@@ -10,8 +12,9 @@ public interface TolerancePolicy {
   String derivation();
 
   /**
-   * The error as a share of what the policy allows. A result passes when {@code ratio <= 1}; NaN
-   * never does.
+   * Judges one tensor.
+   *
+   * @throws IllegalArgumentException when {@code got} has another size or type
    */
-  double errorRatio(ExpectedTensor expected, ErrorMeasures measures);
+  Verdict.Judged judge(ExpectedTensor expected, HostTensor got);
 }

@@ -24,16 +24,54 @@ public sealed interface Verdict {
   }
 
   /**
+   * One element of a tensor.
+   *
+   * @param index row-major
+   * @param expected its value by the oracle
+   * @param got its value as computed
+   */
+  record Element(int index, double expected, double got) {
+    /** The element with the largest error. */
+    static Element worst(ErrorMeasures measures) {
+      return new Element(measures.worst(), measures.expected(), measures.got());
+    }
+  }
+
+  /**
    * One tensor against the oracle.
    *
    * @param tensor its name in the chain
    * @param measures how far it is off
-   * @param errorRatio the error as a share of what the policy allows
+   * @param worst the element that is nearest to the bound or furthest beyond it; by a rule that
+   *     judges the tensor as a whole, the one with the largest error
+   * @param measure what the policy bounds, as {@link #ERROR}
+   * @param error that measure's value
+   * @param bound what the policy allows of it; not finite where it has no bound
    */
-  record Judged(String tensor, ErrorMeasures measures, double errorRatio) {
+  record Judged(
+      String tensor,
+      ErrorMeasures measures,
+      Element worst,
+      String measure,
+      double error,
+      double bound) {
+    /** An element's absolute error. */
+    public static final String ERROR = "error";
+
+    /**
+     * The error as a share of what the policy allows: 0 for no error, whatever the bound, and NaN
+     * for an error where there is no bound.
+     */
+    public double errorRatio() {
+      if (error == 0) {
+        return 0;
+      }
+      return Double.isFinite(bound) ? error / bound : Double.NaN;
+    }
+
     /** Whether the error is within the bound; NaN is not. */
     public boolean passes() {
-      return errorRatio <= 1;
+      return errorRatio() <= 1;
     }
   }
 

@@ -17,11 +17,33 @@ public final class Verifier {
     this.policy = policy;
   }
 
+  /**
+   * What one run of a chain left behind.
+   *
+   * @param outputs the chain's outputs
+   * @param brokenGuards tensors around which a guard band was overwritten
+   */
+  public record Observation(Map<String, HostTensor> outputs, List<String> brokenGuards) {
+    /** Poisons what the chain writes, runs it once, and reads outputs and guard bands. */
+    public static Observation of(PreparedChain chain) {
+      chain.poison();
+      chain.run();
+      return new Observation(chain.outputs(), chain.brokenGuards());
+    }
+  }
+
   /** Poisons what the chain writes, runs it once and judges outputs and guard bands. */
   public Verdict verify(PreparedChain chain, Expectation expectation) {
-    chain.poison();
-    chain.run();
-    return judge(expectation, chain.outputs(), chain.brokenGuards());
+    return judge(expectation, Observation.of(chain));
+  }
+
+  /**
+   * Judges what a run left behind.
+   *
+   * @throws IllegalArgumentException when an expected output is missing or has another size
+   */
+  public Verdict judge(Expectation expectation, Observation observation) {
+    return judge(expectation, observation.outputs, observation.brokenGuards);
   }
 
   /**
@@ -42,18 +64,16 @@ public final class Verifier {
       if (output == null) {
         throw new IllegalArgumentException("no output '" + expected.name() + "'");
       }
-      ErrorMeasures measures = ErrorMeasures.of(expected, output);
-      Verdict.Judged one =
-          new Verdict.Judged(expected.name(), measures, policy.errorRatio(expected, measures));
+      Verdict.Judged one = policy.judge(expected, output);
       judged.add(one);
       if (!one.passes()) {
         reasons.add(
             expected.name()
-                + expected.shape().position(measures.worst())
+                + expected.shape().position(one.worst().index())
                 + " is "
-                + (float) measures.got()
+                + (float) one.worst().got()
                 + ", expected "
-                + (float) measures.expected()
+                + (float) one.worst().expected()
                 + " ("
                 + shortfall(one, expected.dtype())
                 + ")");
@@ -65,16 +85,13 @@ public final class Verifier {
   }
 
   private static String shortfall(Verdict.Judged judged, DType dtype) {
-    double error = judged.measures().maxAbs();
-    if (Double.isNaN(error)) {
+    String error = String.format(Locale.ROOT, "%s %.3g", judged.measure(), judged.error());
+    if (Double.isNaN(judged.error())) {
       return "what is not finite never passes";
     }
     return Double.isNaN(judged.errorRatio())
-        ? String.format(
-            Locale.ROOT,
-            "error %.3g; plain %s overflows here, so there is no bound",
-            error,
-            dtype.label())
-        : String.format(Locale.ROOT, "error %.3g, %.3g of the bound", error, judged.errorRatio());
+        ? error + "; plain " + dtype.label() + " overflows here, so there is no bound"
+        : String.format(
+            Locale.ROOT, "%s, %.3g of the bound %.3g", error, judged.errorRatio(), judged.bound());
   }
 }

@@ -155,7 +155,7 @@ class MeasuresTest {
         float exact = (float) random.nextGaussian() * Math.scalb(1f, random.nextInt(-26, 14));
         ExpectedTensor one = expected(dtype, 0, exact);
         HostTensor rounded = HostTensor.zeros(Shape.of(1), dtype).fill(exact);
-        double ratio = new FlashAttentionPolicy().errorRatio(one, ErrorMeasures.of(one, rounded));
+        double ratio = new FlashAttentionPolicy().judge(one, rounded).errorRatio();
         assertThat(ratio).as("%s as %s", exact, dtype).isLessThanOrEqualTo(1);
       }
     }
@@ -173,8 +173,7 @@ class MeasuresTest {
     FlashAttentionPolicy policy = new FlashAttentionPolicy();
     ExpectedTensor one = expected(0.25, 1.0);
     double bound = bound(0.25, 1);
-    assertThat(policy.errorRatio(one, ErrorMeasures.of(one, tensor(1.25f))))
-        .isEqualTo(0.25 / bound);
+    assertThat(policy.judge(one, tensor(1.25f)).errorRatio()).isEqualTo(0.25 / bound);
     assertThat(passes(one, 1.5f)).isTrue();
     assertThat(passes(one, 1.5625f)).isFalse();
   }
@@ -207,9 +206,7 @@ class MeasuresTest {
   }
 
   private static boolean passes(ExpectedTensor expected, float got) {
-    ErrorMeasures measures = ErrorMeasures.of(expected, tensor(got));
-    double ratio = new FlashAttentionPolicy().errorRatio(expected, measures);
-    return new Verdict.Judged("out", measures, ratio).passes();
+    return new FlashAttentionPolicy().judge(expected, tensor(got)).passes();
   }
 
   private static ErrorMeasures measure(double[] exact, float... got) {

@@ -1,0 +1,141 @@
+package dev.heddle.reference;
+
+import dev.heddle.core.HostTensor;
+import dev.heddle.core.TensorSpec;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+
+/**
+ * What the tensors of a case hold, as data: standard normal numbers by a seed, then changes one
+ * after another. The same on every machine.
+ *
+ * @param seed of the normal numbers; each tensor has a stream of its own, by its name
+ * @param changes made in this order
+ */
+public record CaseInputs(long seed, List<Change> changes) {
+  /** Standard normal numbers and nothing else. */
+  public static final CaseInputs NORMAL = new CaseInputs(0, List.of());
+
+  /** Freezes the list. */
+  public CaseInputs {
+    changes = List.copyOf(changes);
+  }
+
+  /** A change to one tensor. */
+  public sealed interface Change {
+    /** The tensor's name in the chain. */
+    String tensor();
+
+    /** Makes the change. */
+    void apply(HostTensor values);
+  }
+
+  /**
+   * Every element times a factor.
+   *
+   * @param tensor the tensor's name
+   * @param factor the factor
+   */
+  public record Scale(String tensor, float factor) implements Change {
+    @Override
+    public void apply(HostTensor values) {
+      for (int i = 0; i < values.size(); i++) {
+        values.set(i, values.get(i) * factor);
+      }
+    }
+
+    @Override
+    public String toString() {
+      return tensor + " x " + factor;
+    }
+  }
+
+  /**
+   * One value in some elements, evenly spaced.
+   *
+   * @param tensor the tensor's name
+   * @param first row-major index of the first
+   * @param stride distance to the next
+   * @param value what they hold
+   */
+  public record Put(String tensor, int first, int stride, float value) implements Change {
+
+    /**
+     * Checks the indices.
+     *
+     * @throws IllegalArgumentException when the first is negative or the stride not positive
+     */
+    public Put {
+      if (first < 0 || stride < 1) {
+        throw new IllegalArgumentException(
+            tensor + "[" + first + "::" + stride + "]; first is 0 or more, stride 1 or more");
+      }
+    }
+
+    /** The value everywhere. */
+    public static Put everywhere(String tensor, float value) {
+      return new Put(tensor, 0, 1, value);
+    }
+
+    /** The value in one element. */
+    public static Put one(String tensor, int index, float value) {
+      return new Put(tensor, index, Integer.MAX_VALUE, value);
+    }
+
+    @Override
+    public void apply(HostTensor values) {
+      for (long i = first; i < values.size(); i += stride) {
+        values.set((int) i, value);
+      }
+    }
+
+    @Override
+    public String toString() {
+      String where =
+          stride == Integer.MAX_VALUE
+              ? "[" + first + "]"
+              : first == 0 && stride == 1 ? "" : "[" + first + "::" + stride + "]";
+      return tensor + where + " = " + value;
+    }
+  }
+
+  /** The same with one more change. */
+  public CaseInputs then(Change change) {
+    List<Change> more = new ArrayList<>(changes);
+    more.add(change);
+    return new CaseInputs(seed, more);
+  }
+
+  /**
+   * The tensors themselves, new ones at every call.
+   *
+   * @throws IllegalArgumentException when a change names a tensor that is not there
+   */
+  public Map<String, HostTensor> draw(List<TensorSpec> specs) {
+    Map<String, HostTensor> tensors = new HashMap<>();
+    for (TensorSpec spec : specs) {
+      tensors.put(
+          spec.name(),
+          HostTensor.gaussian(spec.shape(), spec.dtype(), seed + spec.name().hashCode()));
+    }
+    for (Change change : changes) {
+      HostTensor values = tensors.get(change.tensor());
+      if (values == null) {
+        throw new IllegalArgumentException(
+            "'" + change + "' changes '" + change.tensor() + "', which is no input");
+      }
+      change.apply(values);
+    }
+    return tensors;
+  }
+
+  /** As {@code normal, seed 0; q x 300.0; k[5] = 4.0}. */
+  @Override
+  public String toString() {
+    StringBuilder text = new StringBuilder("normal, seed ").append(seed);
+    changes.forEach(change -> text.append("; ").append(change));
+    return text.toString();
+  }
+}

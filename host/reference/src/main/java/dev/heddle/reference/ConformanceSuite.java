@@ -1,0 +1,311 @@
+package dev.heddle.reference;
+
+import dev.heddle.core.AttentionProblem;
+import dev.heddle.core.AttentionShape;
+import dev.heddle.core.AttentionStage;
+import dev.heddle.core.BandMask;
+import dev.heddle.core.BandMask.Alignment;
+import dev.heddle.core.Chain;
+import dev.heddle.core.DType;
+import dev.heddle.core.HeadsTranspose;
+import dev.heddle.core.LinearProblem;
+import dev.heddle.core.Operation;
+import dev.heddle.core.TensorSpec;
+import dev.heddle.reference.CaseInputs.Put;
+import dev.heddle.reference.CaseInputs.Scale;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Optional;
+import java.util.stream.Stream;
+
+/**
+ * The cases that every backend has to get right or refuse: what {@code conform} asks of a device,
+ * and what the contract tests ask of a backend.
+ */
+public enum ConformanceSuite {
+  /**
+   * Shapes of every kind, most of {@link #smallShapes}; difficult values; empty rows; the other
+   * operations; a chain. Many drivers take a second to compile a kernel for a head dim, so there
+   * are few head dims.
+   */
+  QUICK {
+    @Override
+    public List<ConformanceCase> cases(DType dtype) {
+      List<ConformanceCase> cases =
+          new ArrayList<>(smallShapes(dtype).subList(0, QUICK_SHAPES * MASKS_PER_SHAPE));
+      cases.addAll(attentionValues(dtype));
+      cases.addAll(emptyRows(dtype));
+      cases.addAll(stages(dtype));
+      cases.addAll(linear(dtype));
+      cases.addAll(heads(dtype));
+      cases.add(layer(dtype));
+      return List.copyOf(cases);
+    }
+  },
+  /**
+   * All of {@link #QUICK}, all small shapes, and larger ones under every mask, up to a thousand
+   * queries and keys.
+   */
+  FULL {
+    @Override
+    public List<ConformanceCase> cases(DType dtype) {
+      Map<String, ConformanceCase> cases = new LinkedHashMap<>();
+      Stream.of(QUICK.cases(dtype), smallShapes(dtype), largeShapes(dtype))
+          .flatMap(List::stream)
+          .forEach(testCase -> cases.putIfAbsent(testCase.name(), testCase));
+      return List.copyOf(cases.values());
+    }
+  };
+
+  private static final int[][] LARGE_SHAPES = {
+    {1, 1, 1, 1, 1, 1, 1},
+    {1, 1, 1, 7, 13, 13, 7},
+    {3, 2, 2, 63, 65, 64, 64},
+    {1, 2, 2, 64, 64, 64, 64},
+    {2, 2, 1, 65, 63, 32, 96},
+    {1, 6, 2, 113, 203, 40, 24},
+    {1, 6, 2, 113, 203, 96, 96},
+    {1, 1, 1, 203, 113, 128, 128},
+    {1, 4, 1, 1, 513, 64, 64},
+    {2, 4, 2, 3, 131, 32, 32},
+    {1, 1, 1, 17, 19, 256, 200},
+    {1, 1, 1, 17, 70, 256, 256},
+  };
+
+  /** Of the same kinds, none above 2^21 multiply-adds. */
+  private static final int[][] SMALL_SHAPES = {
+    {1, 1, 1, 1, 1, 1, 1},
+    {1, 1, 1, 7, 13, 13, 7},
+    {2, 2, 2, 63, 65, 64, 64},
+    {1, 1, 1, 64, 64, 64, 64},
+    {1, 2, 1, 65, 63, 32, 96},
+    {1, 3, 1, 33, 70, 40, 24},
+    {1, 1, 1, 70, 81, 128, 128},
+    {1, 4, 1, 1, 257, 64, 64},
+    {2, 4, 2, 3, 131, 32, 32},
+    {1, 1, 1, 17, 19, 256, 200},
+    {1, 2, 1, 71, 33, 96, 96},
+    {1, 1, 1, 17, 35, 256, 256},
+  };
+
+  /** The first of the small shapes; the head dims of the others show little that is new. */
+  private static final int QUICK_SHAPES = 10;
+
+  private static final int MASKS_PER_SHAPE = 3;
+
+  private static final List<BandMask> MASKS =
+      List.of(
+          BandMask.NONE,
+          BandMask.causal(Alignment.TOP_LEFT),
+          BandMask.causal(Alignment.BOTTOM_RIGHT),
+          new BandMask(5, 3, Alignment.TOP_LEFT),
+          new BandMask(16, 0, Alignment.BOTTOM_RIGHT),
+          new BandMask(0, 0, Alignment.TOP_LEFT),
+          new BandMask(BandMask.UNBOUNDED, 9, Alignment.BOTTOM_RIGHT),
+          new BandMask(70, BandMask.UNBOUNDED, Alignment.TOP_LEFT));
+
+  /** Every case of the suite in that storage type, each under a name of its own. */
+  public abstract List<ConformanceCase> cases(DType dtype);
+
+  /** Name as users write it. */
+  public String label() {
+    return name().toLowerCase(Locale.ROOT);
+  }
+
+  /** The case of that name, in that storage type, of any suite. */
+  public static Optional<ConformanceCase> named(String name, DType dtype) {
+    return FULL.cases(dtype).stream().filter(testCase -> testCase.name().equals(name)).findFirst();
+  }
+
+  /**
+   * Sizes around every tile edge, grouped heads, unequal head dims, none above 2^21 multiply-adds,
+   * each under three of the eight masks.
+   */
+  public static List<ConformanceCase> smallShapes(DType dtype) {
+    List<ConformanceCase> cases = new ArrayList<>();
+    for (int s = 0; s < SMALL_SHAPES.length; s++) {
+      // 3 has no divisor in common with 8, so that neighbouring shapes meet different masks and
+      // each mask meets four shapes or five.
+      for (int m = 0; m < MASKS_PER_SHAPE; m++) {
+        BandMask mask = MASKS.get((MASKS_PER_SHAPE * s + m) % MASKS.size());
+        cases.add(masked(attention(dtype, SMALL_SHAPES[s]), mask));
+      }
+    }
+    return cases;
+  }
+
+  /** Sizes of the same kinds, up to a thousand queries and keys, under all masks. */
+  public static List<ConformanceCase> largeShapes(DType dtype) {
+    List<ConformanceCase> cases = new ArrayList<>();
+    for (int[] sizes : LARGE_SHAPES) {
+      for (BandMask mask : MASKS) {
+        cases.add(masked(attention(dtype, sizes), mask));
+      }
+    }
+    AttentionProblem large = attention(dtype, 1, 1, 1, 1023, 1024, 64, 64);
+    cases.add(masked(large, BandMask.NONE));
+    cases.add(masked(large, BandMask.causal(Alignment.BOTTOM_RIGHT)));
+    cases.add(masked(large, new BandMask(200, 31, Alignment.TOP_LEFT)));
+    return cases;
+  }
+
+  /** Values that break careless arithmetic, within the type's range, and options. */
+  public static List<ConformanceCase> attentionValues(DType dtype) {
+    AttentionProblem problem = attention(dtype, 1, 2, 1, 37, 71, 64, 64);
+    AttentionProblem causal = problem.withMask(BandMask.causal(Alignment.BOTTOM_RIGHT));
+    CaseInputs normal = CaseInputs.NORMAL;
+    // fp16 has its subnormals below 6.1e-5 and ends at 65504; bf16 has the range of fp32.
+    float subnormal = dtype == DType.FP16 ? 1e-6f : 1e-40f;
+    float large = dtype == DType.FP16 ? 1e4f : 1e30f;
+    return List.of(
+        values("logits-of-1e4", problem.withScale(1e4f / 64), normal),
+        values("logits-of-1e4-causal", causal.withScale(1e4f / 64), normal),
+        values("one-key-with-a-logit-of-1e4", problem, spike(problem.shape(), 1e4f)),
+        values("one-key-with-a-logit-of-minus-1e4", problem, spike(problem.shape(), -1e4f)),
+        values(
+            "logits-of-1e5", problem, normal.then(new Scale("q", 300)).then(new Scale("k", 300))),
+        values("equal-logits", problem, normal.then(Put.everywhere("q", 0))),
+        values("subnormal-values", problem, normal.then(new Scale("v", subnormal))),
+        values(
+            "subnormal-queries-and-keys",
+            problem,
+            normal.then(new Scale("q", subnormal)).then(new Scale("k", subnormal))),
+        values("large-values-causal", causal, normal.then(new Scale("v", large))),
+        values("scale-0", problem.withScale(0), normal),
+        values("scale-below-0-causal", causal.withScale(-0.3f), normal),
+        values("without-lse-causal", causal.withLse(false), normal));
+  }
+
+  /** Problems in which some or all rows see no key. */
+  public static List<ConformanceCase> emptyRows(DType dtype) {
+    return List.of(
+        masked(attention(dtype, 1, 2, 2, 71, 5, 32, 32), BandMask.causal(Alignment.BOTTOM_RIGHT)),
+        masked(attention(dtype, 2, 1, 1, 90, 17, 64, 64), new BandMask(3, 0, Alignment.TOP_LEFT)),
+        masked(attention(dtype, 1, 1, 1, 200, 1, 32, 32), new BandMask(2, 0, Alignment.TOP_LEFT)));
+  }
+
+  /** The kernels of staged attention, each alone. */
+  public static List<ConformanceCase> stages(DType dtype) {
+    List<ConformanceCase> cases = new ArrayList<>();
+    for (AttentionStage.Stage stage : AttentionStage.Stage.values()) {
+      for (AttentionProblem problem :
+          List.of(
+              attention(dtype, 1, 1, 1, 1, 1, 1, 1),
+              attention(dtype, 2, 4, 2, 33, 65, 24, 40),
+              attention(dtype, 1, 2, 1, 65, 31, 64, 64)
+                  .withMask(BandMask.causal(Alignment.BOTTOM_RIGHT)),
+              attention(dtype, 1, 1, 1, 70, 130, 64, 33)
+                  .withMask(new BandMask(4, 2, Alignment.TOP_LEFT)))) {
+        cases.add(
+            ConformanceCase.of(
+                "stage/" + stage.name().toLowerCase(Locale.ROOT) + "/" + path(problem),
+                new AttentionStage(stage, problem),
+                CaseInputs.NORMAL));
+      }
+    }
+    return cases;
+  }
+
+  /** Linear layers with and without bias. */
+  public static List<ConformanceCase> linear(DType dtype) {
+    int[][] sizes = {{1, 1, 1}, {7, 13, 5}, {63, 65, 64}, {113, 203, 97}, {17, 384, 384}};
+    List<ConformanceCase> cases = new ArrayList<>();
+    for (int[] size : sizes) {
+      for (boolean bias : new boolean[] {false, true}) {
+        cases.add(
+            ConformanceCase.of(
+                "linear/" + size[0] + "," + size[1] + "," + size[2] + (bias ? "/bias" : ""),
+                new LinearProblem(size[0], size[1], size[2], bias, dtype),
+                CaseInputs.NORMAL));
+      }
+    }
+    return cases;
+  }
+
+  /** Swaps of the two middle axes. */
+  public static List<ConformanceCase> heads(DType dtype) {
+    int[][] sizes = {{1, 1, 1, 1}, {2, 13, 12, 32}, {3, 5, 7, 33}};
+    List<ConformanceCase> cases = new ArrayList<>();
+    for (int[] size : sizes) {
+      cases.add(
+          ConformanceCase.of(
+              "heads/" + size[0] + "," + size[1] + "," + size[2] + "," + size[3],
+              new HeadsTranspose(size[0], size[1], size[2], size[3], dtype),
+              CaseInputs.NORMAL));
+    }
+    return cases;
+  }
+
+  /** Projections, heads, attention, merge and output projection: what a transformer layer does. */
+  public static ConformanceCase layer(DType dtype) {
+    int seqlen = 21;
+    int heads = 3;
+    int headDim = 32;
+    int hidden = heads * headDim;
+    LinearProblem project = new LinearProblem(seqlen, hidden, hidden, true, dtype);
+    HeadsTranspose split = new HeadsTranspose(1, seqlen, heads, headDim, dtype);
+    HeadsTranspose merge = new HeadsTranspose(1, heads, seqlen, headDim, dtype);
+    List<TensorSpec> inputs = new ArrayList<>(project.inputs().subList(0, 1));
+    List<Chain.Step> steps = new ArrayList<>();
+    CaseInputs values = CaseInputs.NORMAL;
+    for (String name : List.of("q", "k", "v", "o")) {
+      inputs.add(new TensorSpec("w_" + name, project.inputs().get(1).shape(), dtype));
+      inputs.add(new TensorSpec("b_" + name, project.inputs().get(2).shape(), dtype));
+      // As trained weights are, so that what is projected has the size of x.
+      values = values.then(new Scale("w_" + name, (float) (1 / Math.sqrt(hidden))));
+    }
+    for (String name : List.of("q", "k", "v")) {
+      steps.add(step(project, Map.of("x", "x", "weight", "w_" + name, "bias", "b_" + name), name));
+      steps.add(step(split, Map.of("x", name), name + "_heads"));
+    }
+    AttentionProblem attention =
+        attention(dtype, 1, heads, heads, seqlen, seqlen, headDim, headDim).withLse(false);
+    steps.add(
+        new Chain.Step(
+            attention,
+            Map.of("q", "q_heads", "k", "k_heads", "v", "v_heads"),
+            Map.of("out", "context")));
+    steps.add(step(merge, Map.of("x", "context"), "merged"));
+    steps.add(step(project, Map.of("x", "merged", "weight", "w_o", "bias", "b_o"), "y"));
+    return new ConformanceCase(
+        "chain/layer",
+        attention,
+        new Chain("layer", inputs, steps, List.of("context", "y")),
+        values);
+  }
+
+  private static Chain.Step step(Operation operation, Map<String, String> reads, String writes) {
+    return new Chain.Step(operation, reads, Map.of("y", writes));
+  }
+
+  private static AttentionProblem attention(DType dtype, int... sizes) {
+    AttentionShape shape =
+        new AttentionShape(sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], sizes[5], sizes[6]);
+    return AttentionProblem.of(shape).withDtype(dtype);
+  }
+
+  private static ConformanceCase masked(AttentionProblem problem, BandMask mask) {
+    AttentionProblem masked = problem.withMask(mask);
+    return ConformanceCase.of("attention/" + path(masked), masked, CaseInputs.NORMAL);
+  }
+
+  private static ConformanceCase values(String label, AttentionProblem problem, CaseInputs inputs) {
+    return ConformanceCase.of("values/" + label, problem, inputs);
+  }
+
+  /** Shape and mask without blanks. */
+  private static String path(AttentionProblem problem) {
+    return problem.shape() + "/" + problem.mask().toString().replace(' ', '-');
+  }
+
+  /** Makes query element 0 be 4 everywhere, and key element 0 so large for one key only. */
+  private static CaseInputs spike(AttentionShape shape, float logit) {
+    int key = shape.seqlenK() / 2;
+    return CaseInputs.NORMAL
+        .then(new Put("q", 0, shape.headDim(), 4))
+        .then(Put.one("k", key * shape.headDim(), logit / 4 * (float) Math.sqrt(shape.headDim())));
+  }
+}

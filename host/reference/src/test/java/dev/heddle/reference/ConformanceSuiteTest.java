@@ -1,0 +1,157 @@
+package dev.heddle.reference;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import dev.heddle.core.AttentionProblem;
+import dev.heddle.core.AttentionShape;
+import dev.heddle.core.BandMask;
+import dev.heddle.core.BandMask.Alignment;
+import dev.heddle.core.DType;
+import dev.heddle.core.HostTensor;
+import dev.heddle.core.LinearProblem;
+import dev.heddle.core.Operation;
+import dev.heddle.reference.CaseInputs.Put;
+import dev.heddle.reference.CaseInputs.Scale;
+import java.util.EnumSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.stream.Collectors;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+
+class ConformanceSuiteTest {
+
+  @ParameterizedTest
+  @EnumSource
+  void everyCaseHasANameByWhichItIsFound(DType dtype) {
+    for (ConformanceSuite suite : ConformanceSuite.values()) {
+      List<ConformanceCase> cases = suite.cases(dtype);
+      assertThat(cases).extracting(ConformanceCase::name).doesNotHaveDuplicates();
+      assertThat(cases).allMatch(testCase -> testCase.dtype() == dtype);
+      assertThat(cases)
+          .allMatch(testCase ->
+              ConformanceSuite.named(testCase.name(), dtype).orElseThrow().equals(testCase));
+    }
+    assertThat(ConformanceSuite.named("attention/none", dtype)).isEmpty();
+  }
+
+  @ParameterizedTest
+  @EnumSource
+  void fullHoldsQuickAndMore(DType dtype) {
+    List<ConformanceCase> quick = ConformanceSuite.QUICK.cases(dtype);
+    List<ConformanceCase> full = ConformanceSuite.FULL.cases(dtype);
+    assertThat(full).containsAll(quick).containsAll(ConformanceSuite.smallShapes(dtype));
+    assertThat(full.size()).isGreaterThan(2 * quick.size());
+  }
+
+  @ParameterizedTest
+  @EnumSource
+  void theNamesAreThoseOfEveryType(DType dtype) {
+    assertThat(ConformanceSuite.FULL.cases(dtype))
+        .extracting(ConformanceCase::name)
+        .isEqualTo(
+            ConformanceSuite.FULL.cases(DType.FP32).stream().map(ConformanceCase::name).toList());
+  }
+
+  @Test
+  void quickMeetsEveryFeatureAndEveryMask() {
+    List<ConformanceCase> quick = ConformanceSuite.QUICK.cases(DType.FP32);
+    Set<Feature> met =
+        quick.stream()
+            .flatMap(testCase -> testCase.features().stream())
+            .collect(Collectors.toSet());
+    assertThat(met).containsExactlyInAnyOrder(Feature.values());
+    Set<BandMask> masks =
+        quick.stream()
+            .filter(testCase -> testCase.name().startsWith("attention/"))
+            .map(testCase -> ((AttentionProblem) testCase.focus()).mask())
+            .collect(Collectors.toSet());
+    assertThat(masks.size()).isGreaterThanOrEqualTo(8);
+  }
+
+  @Test
+  void featuresFollowFromTheData() {
+    AttentionProblem plain = AttentionProblem.of(AttentionShape.square(1, 1, 9, 8)).withLse(false);
+    assertThat(features(plain, CaseInputs.NORMAL)).containsExactly(Feature.UNMASKED);
+    assertThat(of(plain, CaseInputs.NORMAL).isOrdinaryAttention()).isTrue();
+    AttentionProblem rich =
+        AttentionProblem.of(new AttentionShape(1, 4, 2, 9, 5, 8, 6))
+            .withMask(BandMask.causal(Alignment.BOTTOM_RIGHT));
+    assertThat(features(rich, CaseInputs.NORMAL))
+        .isEqualTo(
+            EnumSet.of(
+                Feature.CAUSAL,
+                Feature.EMPTY_ROWS,
+                Feature.GROUPED_HEADS,
+                Feature.UNEQUAL_HEAD_DIMS,
+                Feature.UNEQUAL_LENGTHS,
+                Feature.LSE));
+    assertThat(features(plain.withMask(new BandMask(3, 0, Alignment.TOP_LEFT)), CaseInputs.NORMAL))
+        .containsExactly(Feature.WINDOW);
+    ConformanceCase scaled = of(plain.withScale(3), CaseInputs.NORMAL);
+    assertThat(scaled.features()).contains(Feature.DIFFICULT_VALUES);
+    assertThat(scaled.isOrdinaryAttention()).isFalse();
+    assertThat(features(plain, CaseInputs.NORMAL.then(new Scale("q", 300))))
+        .contains(Feature.DIFFICULT_VALUES);
+    ConformanceCase linear = of(new LinearProblem(2, 3, 4, true, DType.FP32), CaseInputs.NORMAL);
+    assertThat(linear.features()).containsExactly(Feature.LINEAR);
+    assertThat(linear.isOrdinaryAttention()).isFalse();
+    assertThat(ConformanceSuite.layer(DType.FP32).isOrdinaryAttention()).isFalse();
+  }
+
+  private static Set<Feature> features(Operation operation, CaseInputs inputs) {
+    return of(operation, inputs).features();
+  }
+
+  private static ConformanceCase of(Operation operation, CaseInputs inputs) {
+    return ConformanceCase.of("some", operation, inputs);
+  }
+
+  @Test
+  void inputsAreTheSameAtEveryDrawAndChangedInOrder() {
+    AttentionProblem problem = AttentionProblem.of(AttentionShape.square(1, 1, 4, 3));
+    CaseInputs inputs =
+        new CaseInputs(5, List.of())
+            .then(new Scale("q", 10))
+            .then(new Put("q", 1, 3, 7))
+            .then(Put.everywhere("k", -2))
+            .then(Put.one("k", 4, 9));
+    Map<String, HostTensor> drawn = inputs.draw(problem.inputs());
+    Map<String, HostTensor> normal = new CaseInputs(5, List.of()).draw(problem.inputs());
+    HostTensor q = tensor(drawn, "q");
+    for (int i = 0; i < q.size(); i++) {
+      assertThat(q.get(i)).isEqualTo(i % 3 == 1 ? 7 : 10 * tensor(normal, "q").get(i));
+      assertThat(tensor(drawn, "k").get(i)).isEqualTo(i == 4 ? 9 : -2);
+      assertThat(tensor(drawn, "v").get(i)).isEqualTo(tensor(normal, "v").get(i));
+      assertThat(tensor(inputs.draw(problem.inputs()), "q").get(i)).isEqualTo(q.get(i));
+    }
+    assertThat(tensor(CaseInputs.NORMAL.draw(problem.inputs()), "q").get(0))
+        .isNotEqualTo(tensor(normal, "q").get(0));
+    assertThat(inputs).hasToString("normal, seed 5; q x 10.0; q[1::3] = 7.0; k = -2.0; k[4] = 9.0");
+  }
+
+  private static HostTensor tensor(Map<String, HostTensor> tensors, String name) {
+    HostTensor tensor = tensors.get(name);
+    assertThat(tensor).as(name).isNotNull();
+    return tensor;
+  }
+
+  @Test
+  void whatMakesNoSenseIsRefused() {
+    AttentionProblem problem = AttentionProblem.of(AttentionShape.square(1, 1, 4, 3));
+    assertThatThrownBy(() -> CaseInputs.NORMAL.then(new Scale("x", 2)).draw(problem.inputs()))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessage("'x x 2.0' changes 'x', which is no input");
+    assertThatThrownBy(() -> new Put("q", -1, 1, 0)).hasMessageContaining("q[-1::1]");
+    assertThatThrownBy(() -> new Put("q", 0, 0, 0)).hasMessageContaining("q[0::0]");
+    assertThatThrownBy(() -> ConformanceCase.of("a b", problem, CaseInputs.NORMAL))
+        .hasMessageContaining("case name 'a b'");
+    assertThatThrownBy(() ->
+            new ConformanceCase(
+                "a", problem.withLse(false), dev.heddle.core.Chain.of(problem), CaseInputs.NORMAL))
+        .hasMessageContaining("no step");
+  }
+}
