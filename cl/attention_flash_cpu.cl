@@ -29,7 +29,7 @@
 // FLOPs: 2 (HEAD_DIM + HEAD_DIM_V) per visible pair; tiles that hold no visible pair are skipped.
 // Bytes: q and out once; k and v once per query block, from the cache when a head's fit there.
 // Private memory: 4 BLOCK_M (HEAD_DIM + HEAD_DIM_V + BLOCK_N) bytes, and in 16-bit storage
-//   4 BLOCK_N max(HEAD_DIM, HEAD_DIM_V) for the widened tile; meant to stay in L1 and L2.
+//   4 max(UNROLL_K HEAD_DIM, BLOCK_N HEAD_DIM_V) for widened keys and values; meant to stay in L1 and L2.
 // Numerics: fp32 throughout, fused multiply-adds; exp2 by a polynomial of degree 6 (relative error
 //   below 8e-8); weights below 2^-126 of a row's largest count as 0; out is rounded to its storage type
 //   once.
@@ -69,23 +69,26 @@
 #error "BLOCK_M * UNROLL_D must be at most 512, or the accumulators leave the registers"
 #endif
 
-#define VECTORS (BLOCK_M / 16)  // float16 vectors that hold one value per query row
-#define WIDE_TILE (BLOCK_N * (HEAD_DIM > HEAD_DIM_V ? HEAD_DIM : HEAD_DIM_V))
+#define VECTORS (BLOCK_M / 16)         // float16 vectors that hold one value per query row
+#define WIDE_K (UNROLL_K * HEAD_DIM)   // elements of the keys that are widened at a time
+#define WIDE_V (BLOCK_N * HEAD_DIM_V)  // and of the values, a whole tile
 
 // ---- S^T = K Q^T, UNROLL_K keys at a time --------------------------------------------------------
 
 // Scores of n_keys keys from k_tile on. With `masked`, keys are checked row by row: `key` is the
 // index of the tile's first key. m_tile collects the largest score of each row.
-FORCE_INLINE void score_tile(const int masked, const FLOATS *k_tile, const int key,
-                             const int n_keys, const float16 *q_t, const int16 *first_key,
-                             const int16 *end_key, float16 *s_t, float16 *m_tile) {
+FORCE_INLINE void score_tile(const int masked, const __global storage_t *k_tile, float *widened,
+                             const int key, const int n_keys, const float16 *q_t,
+                             const int16 *first_key, const int16 *end_key, float16 *s_t,
+                             float16 *m_tile) {
   for (int j = 0; j < n_keys; j += UNROLL_K) {
     float16 s[UNROLL_K][VECTORS];
     const FLOATS *k_row[UNROLL_K];
 #pragma unroll
     for (int a = 0; a < UNROLL_K; a++) {
       // The last tile may end within the group: its last key is read again instead of what follows.
-      k_row[a] = k_tile + (size_t)(masked ? min(j + a, n_keys - 1) : j + a) * HEAD_DIM;
+      k_row[a] = as_floats(k_tile + (size_t)(masked ? min(j + a, n_keys - 1) : j + a) * HEAD_DIM,
+                           HEAD_DIM, widened + a * HEAD_DIM);
 #pragma unroll
       for (int c = 0; c < VECTORS; c++) s[a][c] = 0.0f;
     }
@@ -164,8 +167,7 @@ FORCE_INLINE void attend_tile(const int masked, const __global storage_t *k_tile
                               float16 *acc, float16 *m_i, float16 *l_i) {
   float16 m_tile[VECTORS], m_safe[VECTORS], alpha[VECTORS], l_tile[VECTORS];
   for (int c = 0; c < VECTORS; c++) m_tile[c] = -INFINITY;
-  score_tile(masked, as_floats(k_tile, n_keys * HEAD_DIM, widened), key, n_keys, q_t, first_key,
-             end_key, s_t, m_tile);
+  score_tile(masked, k_tile, widened, key, n_keys, q_t, first_key, end_key, s_t, m_tile);
 
   for (int c = 0; c < VECTORS; c++) {
     const float16 m_new = larger(m_i[c], m_tile[c] * scale);
@@ -218,7 +220,7 @@ __attribute__((reqd_work_group_size(1, 1, 1))) __kernel void attention_flash_cpu
   float16 q_t[HEAD_DIM * VECTORS];    // [HEAD_DIM][BLOCK_M]
   float16 s_t[BLOCK_N * VECTORS];     // [BLOCK_N][BLOCK_M], scores and then weights
   float16 acc[HEAD_DIM_V * VECTORS];  // [HEAD_DIM_V][BLOCK_M]
-  float widened[WIDENED(WIDE_TILE)];  // [BLOCK_N][HEAD_DIM] of k, then [BLOCK_N][HEAD_DIM_V] of v
+  float widened[WIDENED(WIDE_K > WIDE_V ? WIDE_K : WIDE_V)];  // of k, then of v, then of out
   float16 m_i[VECTORS], l_i[VECTORS];
   int16 first_key[VECTORS], end_key[VECTORS];
 

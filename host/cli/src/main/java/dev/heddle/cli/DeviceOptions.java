@@ -23,7 +23,7 @@ final class DeviceOptions {
   @Option(
       names = "--algorithm",
       paramLabel = "NAME",
-      description = "Only this algorithm of attention: naive, staged, flash, flash_cpu, ...")
+      description = "Only this algorithm: naive, staged, flash, flash_cpu, ...")
   private @Nullable String algorithm;
 
   Selection selection() {

@@ -298,7 +298,7 @@ public final class ConformancePage {
           note(everything > 0, "of all: " + all.passed() + " of " + everything);
         },
         "class",
-        judged == 0 ? "refused" : ordinary.failed() == 0 ? "pass" : "fail-cell");
+        "opinion " + (judged == 0 ? "refused" : ordinary.failed() == 0 ? "pass" : "fail-cell"));
   }
 
   private void failures() {
@@ -395,7 +395,7 @@ public final class ConformancePage {
     section(
         "How near the bound",
         "Each result's largest share of what the rule allows, on a logarithmic scale; to the left of"
-            + " the red line it passes. The area of a bar grows with the logarithm of its count.");
+            + " the red line it passes. The height of a bar grows with the logarithm of its count.");
     new Strips(judged).draw();
   }
 

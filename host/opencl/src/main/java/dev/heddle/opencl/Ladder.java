@@ -74,7 +74,11 @@ final class Ladder {
     long blockN = value(tunables, "BLOCK_N");
     long privateFloats =
         value(tunables, "BLOCK_M") * (shape.headDim() + shape.headDimV() + blockN)
-            + widened(attention, blockN * Math.max(shape.headDim(), shape.headDimV()));
+            + widened(
+                attention,
+                Math.max(
+                    value(tunables, "UNROLL_K") * (long) shape.headDim(),
+                    blockN * shape.headDimV()));
     return Siblings.flash(file, "attention_flash_cpu", attention, tunables, ALONE)
         .withMemory(0, 4 * privateFloats);
   }

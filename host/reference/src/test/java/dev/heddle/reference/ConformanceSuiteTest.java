@@ -56,9 +56,10 @@ class ConformanceSuiteTest {
             ConformanceSuite.FULL.cases(DType.FP32).stream().map(ConformanceCase::name).toList());
   }
 
-  @Test
-  void quickMeetsEveryFeatureAndEveryMask() {
-    List<ConformanceCase> quick = ConformanceSuite.QUICK.cases(DType.FP32);
+  @ParameterizedTest
+  @EnumSource
+  void quickMeetsEveryFeatureAndEveryMask(DType dtype) {
+    List<ConformanceCase> quick = ConformanceSuite.QUICK.cases(dtype);
     Set<Feature> met =
         quick.stream()
             .flatMap(testCase -> testCase.features().stream())
@@ -69,7 +70,11 @@ class ConformanceSuiteTest {
             .filter(testCase -> testCase.name().startsWith("attention/"))
             .map(testCase -> ((AttentionProblem) testCase.focus()).mask())
             .collect(Collectors.toSet());
-    assertThat(masks.size()).isGreaterThanOrEqualTo(8);
+    assertThat(masks)
+        .containsAll(
+            ConformanceSuite.smallShapes(dtype).stream()
+                .map(testCase -> ((AttentionProblem) testCase.focus()).mask())
+                .toList());
   }
 
   @Test
