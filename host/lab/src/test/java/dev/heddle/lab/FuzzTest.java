@@ -5,11 +5,16 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.heddle.core.Backend;
 import dev.heddle.core.DType;
+import dev.heddle.core.HostTensor;
+import dev.heddle.reference.ErrorMeasures;
+import dev.heddle.reference.ExpectedTensor;
 import dev.heddle.reference.FuzzCase;
 import dev.heddle.reference.PlantedBackend;
 import dev.heddle.reference.PlantedBackend.Fault;
 import dev.heddle.reference.Policies;
 import dev.heddle.reference.ReferenceBackend;
+import dev.heddle.reference.TolerancePolicy;
+import dev.heddle.reference.Verdict;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -72,6 +77,48 @@ class FuzzTest {
                   + failure.smallest()
                   + " --backend planted --device 0 --algorithm naive --policy flash-attention");
     }
+  }
+
+  /**
+   * A rule that nothing meets: what is within the worst case passes all the same, and is counted.
+   */
+  @Test
+  void whatOnlyThePolicyRejectsIsStrainedAndNoFailure() {
+    TolerancePolicy strict =
+        new TolerancePolicy() {
+          @Override
+          public String name() {
+            return "strict";
+          }
+
+          @Override
+          public String derivation() {
+            return "nothing passes";
+          }
+
+          @Override
+          public Verdict.Judged judge(ExpectedTensor expected, HostTensor got) {
+            ErrorMeasures measures = ErrorMeasures.of(expected, got);
+            return new Verdict.Judged(
+                expected.name(), measures, new Verdict.Element(0, 0, 0), "error", 1, 0);
+          }
+        };
+    Fuzz fuzz =
+        Fuzz.run(
+            Installation.of(List.of(new PlantedBackend("planted", Fault.NONE, Fault.WRONG_VALUE))),
+            new Fuzz.Request(
+                7,
+                Optional.of(FuzzCase.draw(7, 0)),
+                0,
+                Set.of(DType.values()),
+                Selection.ALL,
+                Optional.empty(),
+                strict),
+            doing -> {});
+    assertThat(fuzz.tallies().getFirst().strained()).isOne();
+    assertThat(fuzz.tallies().getFirst().passed()).isOne();
+    assertThat(fuzz.tallies().getLast().strained()).isZero();
+    assertThat(fuzz.tallies().getLast().failed()).isOne();
   }
 
   @Test

@@ -138,7 +138,7 @@ public enum Relation {
         Optional<String> wrong =
             differs(
                 shape.out(),
-                "out of keys from " + from,
+                "keys from " + from + ": out",
                 staged,
                 out,
                 at -> bound.out()[at] + bound.probability(at / width, staged.applyAsDouble(at)));
