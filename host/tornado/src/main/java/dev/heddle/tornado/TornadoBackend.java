@@ -1,11 +1,7 @@
 package dev.heddle.tornado;
 
-import dev.heddle.core.AttentionProblem;
-import dev.heddle.core.AttentionStage;
 import dev.heddle.core.DType;
 import dev.heddle.core.Device;
-import dev.heddle.core.HeadsTranspose;
-import dev.heddle.core.LinearProblem;
 import dev.heddle.core.Operation;
 import dev.heddle.core.Refusal;
 import dev.heddle.core.Session;
@@ -103,13 +99,8 @@ public final class TornadoBackend extends KernelBackend<TornadoTarget, JavaKerne
 
   /** What the kernels for an operation are told at run time. */
   ArgumentStruct argumentStruct(Operation operation) {
-    String name =
-        switch (operation) {
-          case AttentionProblem attention -> "attention_args";
-          case AttentionStage stage -> "attention_args";
-          case LinearProblem linear -> "linear_args";
-          case HeadsTranspose heads -> "heads_args";
-        };
+    // Named as the operation's kernels are: attention_args.
+    String name = Siblings.kernel(operation, "args");
     return structs.computeIfAbsent(
         name,
         key ->
