@@ -216,7 +216,7 @@ final class ConformCommand implements Callable<Integer> {
   private List<ConformanceCase> cases() {
     List<DType> types =
         dtypes.isEmpty()
-            ? List.of(DType.values())
+            ? DType.FLOATING
             : dtypes.stream().map(DtypeOption::parse).distinct().toList();
     if (caseName == null) {
       ConformanceSuite chosen = suite();

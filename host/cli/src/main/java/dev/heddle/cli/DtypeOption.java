@@ -1,7 +1,6 @@
 package dev.heddle.cli;
 
 import dev.heddle.core.DType;
-import java.util.Arrays;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;
@@ -31,7 +30,7 @@ final class DtypeOption {
    * @throws IllegalArgumentException naming the value that is none
    */
   static DType parse(String text) {
-    return Arrays.stream(DType.values())
+    return DType.FLOATING.stream()
         .filter(type -> type.label().equalsIgnoreCase(text))
         .findFirst()
         .orElseThrow(() ->

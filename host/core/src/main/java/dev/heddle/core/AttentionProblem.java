@@ -1,9 +1,11 @@
 package dev.heddle.core;
 
+import java.util.ArrayList;
 import java.util.List;
 
 /**
- * Attention forward: {@code out = softmax(softmaxScale * Q K^T + mask) V}, row by row.
+ * Attention forward: {@code out = softmax(softmaxScale * Q K^T + mask) V}, row by row, with what
+ * {@link AttentionOptions} adds.
  *
  * <p>Reads {@code q [B, H_Q, SEQLEN_Q, HEAD_DIM]}, {@code k [B, H_KV, SEQLEN_K, HEAD_DIM]}, {@code
  * v [B, H_KV, SEQLEN_K, HEAD_DIM_V]}; writes {@code out [B, H_Q, SEQLEN_Q, HEAD_DIM_V]} and, where
@@ -14,18 +16,26 @@ import java.util.List;
  * @param dtype storage type of q, k, v and out; lse is always fp32
  * @param softmaxScale factor on Q K^T
  * @param mask which keys a query sees
+ * @param options what is done to the scores beyond that
  * @param lse whether the log-sum-exp is wanted
  */
 public record AttentionProblem(
-    AttentionShape shape, DType dtype, float softmaxScale, BandMask mask, boolean lse)
+    AttentionShape shape,
+    DType dtype,
+    float softmaxScale,
+    BandMask mask,
+    AttentionOptions options,
+    boolean lse)
     implements Operation {
 
   /**
-   * Checks the scale.
+   * Checks type and scale.
    *
-   * @throws IllegalArgumentException when the scale is not finite
+   * @throws IllegalArgumentException when the type is not a floating-point one or the scale is not
+   *     finite
    */
   public AttentionProblem {
+    DType.requireFloating(dtype);
     if (!Float.isFinite(softmaxScale)) {
       throw new IllegalArgumentException(
           "softmaxScale = " + softmaxScale + "; it must be a finite number");
@@ -35,7 +45,12 @@ public record AttentionProblem(
   /** An fp32 problem with the default scale, no mask, and lse. */
   public static AttentionProblem of(AttentionShape shape) {
     return new AttentionProblem(
-        shape, DType.FP32, defaultScale(shape.headDim()), BandMask.NONE, true);
+        shape,
+        DType.FP32,
+        defaultScale(shape.headDim()),
+        BandMask.NONE,
+        AttentionOptions.NONE,
+        true);
   }
 
   /** {@code 1 / sqrt(headDim)}. */
@@ -45,22 +60,32 @@ public record AttentionProblem(
 
   /** The same problem under another mask. */
   public AttentionProblem withMask(BandMask other) {
-    return new AttentionProblem(shape, dtype, softmaxScale, other, lse);
+    return new AttentionProblem(shape, dtype, softmaxScale, other, options, lse);
   }
 
   /** The same problem with another scale. */
   public AttentionProblem withScale(float other) {
-    return new AttentionProblem(shape, dtype, other, mask, lse);
+    return new AttentionProblem(shape, dtype, other, mask, options, lse);
   }
 
   @Override
   public AttentionProblem withDtype(DType other) {
-    return new AttentionProblem(shape, other, softmaxScale, mask, lse);
+    return new AttentionProblem(shape, other, softmaxScale, mask, options, lse);
   }
 
   /** The same problem with or without log-sum-exp. */
   public AttentionProblem withLse(boolean wanted) {
-    return new AttentionProblem(shape, dtype, softmaxScale, mask, wanted);
+    return new AttentionProblem(shape, dtype, softmaxScale, mask, options, wanted);
+  }
+
+  /** The same problem with other options. */
+  public AttentionProblem withOptions(AttentionOptions other) {
+    return new AttentionProblem(shape, dtype, softmaxScale, mask, other, lse);
+  }
+
+  /** The same problem of other sizes. */
+  public AttentionProblem withShape(AttentionShape other) {
+    return new AttentionProblem(other, dtype, softmaxScale, mask, options, lse);
   }
 
   @Override
@@ -70,23 +95,42 @@ public record AttentionProblem(
 
   @Override
   public List<TensorSpec> inputs() {
-    return List.of(
-        new TensorSpec("q", shape.q(), dtype),
-        new TensorSpec("k", shape.k(), dtype),
-        new TensorSpec("v", shape.v(), dtype));
+    List<TensorSpec> specs = new ArrayList<>();
+    specs.add(new TensorSpec("q", shape.q(), dtype));
+    specs.add(new TensorSpec("k", shape.k(), dtype));
+    specs.add(new TensorSpec("v", shape.v(), dtype));
+    specs.addAll(options.tensors(shape));
+    return List.copyOf(specs);
   }
 
   @Override
   public List<TensorSpec> outputs() {
-    TensorSpec out = new TensorSpec("out", shape.out(), dtype);
-    return lse ? List.of(out, lseSpec()) : List.of(out);
+    List<TensorSpec> specs = new ArrayList<>();
+    specs.add(new TensorSpec("out", shape.out(), dtype));
+    specs.addAll(softmaxOutputs());
+    return List.copyOf(specs);
   }
 
-  TensorSpec lseSpec() {
-    return new TensorSpec("lse", shape.lse(), DType.FP32);
+  /** What the softmax writes beside the probabilities. */
+  List<TensorSpec> softmaxOutputs() {
+    List<TensorSpec> specs = new ArrayList<>();
+    if (lse) {
+      specs.add(new TensorSpec("lse", shape.lse(), DType.FP32));
+    }
+    if (options.scoreOutput().isPresent()) {
+      specs.add(new TensorSpec("score_output", shape.scores(), DType.FP32));
+    }
+    return specs;
   }
 
-  /** {@code 2 (HEAD_DIM + HEAD_DIM_V)} for every visible (query, key) pair. */
+  @Override
+  public void requireValues(String name, HostTensor values) {
+    if (name.equals("key_lengths")) {
+      Operation.requireRange(name, values, 0, shape.seqlenK(), "the number of keys");
+    }
+  }
+
+  /** {@code 2 (HEAD_DIM + HEAD_DIM_V)} for every (query, key) pair that the band lets through. */
   @Override
   public double flops() {
     return 2.0

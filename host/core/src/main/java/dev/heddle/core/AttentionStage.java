@@ -17,8 +17,8 @@ public record AttentionStage(Stage stage, AttentionProblem attention) implements
     /** {@code scores = Q K^T}, raw: neither scaled nor masked. */
     SCORES,
     /**
-     * {@code probabilities = softmax(softmaxScale * scores + mask)} by rows, and lse; hidden keys
-     * get 0.
+     * {@code probabilities = softmax(softmaxScale * scores + mask)} by rows, with all that the
+     * options do, dropout included, and lse; hidden keys get 0.
      */
     SOFTMAX,
     /** {@code out = probabilities V}, summed over the visible keys. */
@@ -36,12 +36,20 @@ public record AttentionStage(Stage stage, AttentionProblem attention) implements
 
   @Override
   public List<TensorSpec> inputs() {
-    List<TensorSpec> qkv = attention.inputs();
-    return switch (stage) {
-      case SCORES -> qkv.subList(0, 2);
-      case SOFTMAX -> List.of(matrix("scores"));
-      case VALUES -> List.of(matrix("probabilities"), qkv.get(2));
-    };
+    List<TensorSpec> specs = new ArrayList<>();
+    switch (stage) {
+      case SCORES -> specs.addAll(attention.inputs().subList(0, 2));
+      case SOFTMAX -> {
+        specs.add(matrix("scores"));
+        specs.addAll(attention.options().tensors(attention.shape()));
+      }
+      case VALUES -> {
+        specs.add(matrix("probabilities"));
+        specs.add(attention.inputs().get(2));
+        specs.addAll(attention.options().hidingTensors(attention.shape()));
+      }
+    }
+    return List.copyOf(specs);
   }
 
   @Override
@@ -50,13 +58,16 @@ public record AttentionStage(Stage stage, AttentionProblem attention) implements
       case SCORES -> List.of(matrix("scores"));
       case SOFTMAX -> {
         List<TensorSpec> specs = new ArrayList<>(List.of(matrix("probabilities")));
-        if (attention.lse()) {
-          specs.add(attention.lseSpec());
-        }
+        specs.addAll(attention.softmaxOutputs());
         yield List.copyOf(specs);
       }
       case VALUES -> attention.outputs().subList(0, 1);
     };
+  }
+
+  @Override
+  public void requireValues(String name, HostTensor values) {
+    attention.requireValues(name, values);
   }
 
   @Override

@@ -57,9 +57,14 @@ public record BandMask(int left, int right, Alignment alignment) {
 
   /** Key index that lies on query 0's diagonal: {@code offset} in the formula. */
   public int offset(AttentionShape shape) {
+    return offset(shape.seqlenQ(), shape.seqlenK());
+  }
+
+  /** As {@link #offset(AttentionShape)} for a sequence with so many keys, perhaps none. */
+  public int offset(int queries, int keys) {
     return switch (alignment) {
       case TOP_LEFT -> 0;
-      case BOTTOM_RIGHT -> shape.seqlenK() - shape.seqlenQ();
+      case BOTTOM_RIGHT -> keys - queries;
     };
   }
 
@@ -75,14 +80,24 @@ public record BandMask(int left, int right, Alignment alignment) {
 
   /** First visible key of query {@code i}; not below 0, and past the end when none is visible. */
   public int firstKey(int i, AttentionShape shape) {
-    long first = (long) i + offset(shape) - left;
-    return left == UNBOUNDED ? 0 : Math.clamp(first, 0, shape.seqlenK());
+    return firstKey(i, shape.seqlenQ(), shape.seqlenK());
+  }
+
+  /** As {@link #firstKey(int, AttentionShape)} for a sequence with so many keys, perhaps none. */
+  public int firstKey(int i, int queries, int keys) {
+    long first = (long) i + offset(queries, keys) - left;
+    return left == UNBOUNDED ? 0 : Math.clamp(first, 0, keys);
   }
 
   /** One past the last visible key of query {@code i}; not above SEQLEN_K and not below 0. */
   public int endKey(int i, AttentionShape shape) {
-    long end = (long) i + offset(shape) + right + 1;
-    return right == UNBOUNDED ? shape.seqlenK() : Math.clamp(end, 0, shape.seqlenK());
+    return endKey(i, shape.seqlenQ(), shape.seqlenK());
+  }
+
+  /** As {@link #endKey(int, AttentionShape)} for a sequence with so many keys, perhaps none. */
+  public int endKey(int i, int queries, int keys) {
+    long end = (long) i + offset(queries, keys) + right + 1;
+    return right == UNBOUNDED ? keys : Math.clamp(end, 0, keys);
   }
 
   /** Number of keys that query {@code i} sees. */

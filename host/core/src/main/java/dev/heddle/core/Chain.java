@@ -138,6 +138,21 @@ public record Chain(String name, List<TensorSpec> inputs, List<Step> steps, List
             () -> new IllegalArgumentException("the chain has no tensor '" + tensor + "'"));
   }
 
+  /**
+   * Checks what one of the chain's inputs holds for the steps that read it.
+   *
+   * @throws IllegalArgumentException naming the first value that a step rejects
+   */
+  void requireValues(String input, HostTensor values) {
+    for (Step step : steps) {
+      step.reads.forEach((name, tensor) -> {
+        if (tensor.equals(input)) {
+          step.operation.requireValues(name, values);
+        }
+      });
+    }
+  }
+
   /** Sum over the steps of {@link Operation#flops}. */
   public double flops() {
     return steps.stream().mapToDouble(step -> step.operation.flops()).sum();

@@ -19,11 +19,13 @@ public record HeadsTranspose(int batch, int outer, int inner, int width, DType d
     implements Operation {
 
   /**
-   * Checks the sizes.
+   * Checks sizes and type.
    *
-   * @throws IllegalArgumentException naming the shape with a dimension below 1
+   * @throws IllegalArgumentException when the type is not a floating-point one, or naming the shape
+   *     with a dimension below 1
    */
   public HeadsTranspose {
+    DType.requireFloating(dtype);
     Shape.of(batch, outer, inner, width);
   }
 

@@ -12,8 +12,10 @@ import java.util.Set;
  * A session whose memory is the JVM's: what the backends that compute in Java share. They supply
  * {@link #compile}.
  *
- * <p>An element takes 4 bytes whatever its type: a 16-bit tensor is held widened, which is exact,
- * and a kernel that writes one has to round to its type what it stores.
+ * <p>An element takes 4 bytes whatever its type: a 16-bit tensor or a boolean is held widened,
+ * which is exact, and a kernel that writes one has to round to its type what it stores. Integers
+ * are held as fp32, too, and so are exact up to {@link #MAX_INTEGER}; operations on larger ones are
+ * refused.
  */
 public abstract class HostSession extends TrackedSession<HostSession.Resident, HostSession.Ready> {
 
@@ -33,6 +35,9 @@ public abstract class HostSession extends TrackedSession<HostSession.Resident, H
 
   /** Elements of a session's tensor, as fp32, within the array that also holds its guard bands. */
   public record Span(float[] array, int offset, int length) {}
+
+  /** Up to here every integer is an fp32 number. */
+  public static final int MAX_INTEGER = 1 << 24;
 
   private static final int GUARD = 64;
   private static final long MAX_PAYLOAD = HostTensor.MAX_ELEMENTS - 2 * GUARD;
@@ -67,10 +72,12 @@ public abstract class HostSession extends TrackedSession<HostSession.Resident, H
 
   @Override
   protected final Resident reserve(TensorSpec spec) {
-    Refusal.unlessAmong(dtypes, spec.dtype())
-        .ifPresent(refusal -> {
-          throw new UnsupportedProblemException(refusal);
-        });
+    if (spec.dtype().isFloating()) {
+      Refusal.unlessAmong(dtypes, spec.dtype())
+          .ifPresent(refusal -> {
+            throw new UnsupportedProblemException(refusal);
+          });
+    }
     if (spec.shape().elements() > MAX_PAYLOAD) {
       throw new UnsupportedProblemException(tooLong(spec.name(), spec.shape()));
     }
@@ -97,6 +104,7 @@ public abstract class HostSession extends TrackedSession<HostSession.Resident, H
    *
    * @param dtypes storage types that the backend has
    * @param algorithms the algorithms that the backend has for the operation
+   * @param options the options of attention that the plan's algorithm has
    * @param scratchBytes memory that the algorithm needs beyond inputs and outputs, bytes
    */
   public static Optional<Refusal> commonRefusal(
@@ -105,10 +113,13 @@ public abstract class HostSession extends TrackedSession<HostSession.Resident, H
       Plan plan,
       Set<DType> dtypes,
       List<String> algorithms,
+      Set<AttentionOption> options,
       long scratchBytes) {
     Optional<Refusal> general =
         Refusal.ofAlgorithm(device, operation, plan, algorithms)
-            .or(() -> Refusal.unlessAmong(dtypes, operation.dtype()));
+            .or(() -> Refusal.unlessAmong(dtypes, operation.dtype()))
+            .or(() -> Refusal.unlessOptions(options, operation, plan.algorithm()))
+            .or(() -> integersTooLarge(operation));
     if (general.isPresent()) {
       return general;
     }
@@ -131,6 +142,18 @@ public abstract class HostSession extends TrackedSession<HostSession.Resident, H
                     + " bytes; the JVM's heap limit is "
                     + limit
                     + " bytes"));
+  }
+
+  private static Optional<Refusal> integersTooLarge(Operation operation) {
+    return operation instanceof AttentionProblem attention
+            && attention.options().keyLengths()
+            && attention.shape().seqlenK() > MAX_INTEGER
+        ? Optional.of(
+            new Refusal(
+                "keyLengths",
+                "seqlenK = %d; with key lengths it must be at most %d"
+                    .formatted(attention.shape().seqlenK(), MAX_INTEGER)))
+        : Optional.empty();
   }
 
   private static Refusal tooLong(String name, Shape shape) {

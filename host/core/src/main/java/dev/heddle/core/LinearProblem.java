@@ -19,11 +19,13 @@ public record LinearProblem(int rows, int inFeatures, int outFeatures, boolean b
     implements Operation {
 
   /**
-   * Checks the sizes.
+   * Checks sizes and type.
    *
-   * @throws IllegalArgumentException naming the size that is below 1
+   * @throws IllegalArgumentException when the type is not a floating-point one, or naming the size
+   *     that is below 1
    */
   public LinearProblem {
+    DType.requireFloating(dtype);
     for (TensorSpec spec : specs(rows, inFeatures, outFeatures, dtype)) {
       spec.bytes();
     }

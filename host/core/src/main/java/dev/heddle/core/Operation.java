@@ -33,6 +33,31 @@ public sealed interface Operation
   Operation withDtype(DType other);
 
   /**
+   * Checks what an input holds, where that can be wrong: integers that say where something lies.
+   *
+   * @param name the operation's name for the input
+   * @throws IllegalArgumentException naming the first value that is out of range
+   */
+  default void requireValues(String name, HostTensor values) {}
+
+  /**
+   * Checks that integers lie within a range, both ends included.
+   *
+   * @param what what the upper end is
+   * @throws IllegalArgumentException naming the first that does not
+   */
+  static void requireRange(String name, HostTensor values, int least, int most, String what) {
+    int[] ints = values.ints();
+    for (int i = 0; i < ints.length; i++) {
+      if (ints[i] < least || ints[i] > most) {
+        throw new IllegalArgumentException(
+            "%s%s = %d; it must be from %d to %d, %s"
+                .formatted(name, values.shape().position(i), ints[i], least, most, what));
+      }
+    }
+  }
+
+  /**
    * Floating-point operations of the matrix products that the result needs, a multiply-add as two;
    * hidden (query, key) pairs and the softmax itself are not counted.
    */

@@ -27,7 +27,8 @@ public final class PreparedChain implements AutoCloseable {
    *
    * @param planner chooses the plan of each operation
    * @param inputs a host tensor for each of the chain's inputs
-   * @throws IllegalArgumentException when an input is missing or of another size or type
+   * @throws IllegalArgumentException when an input is missing or of another size or type, or holds
+   *     what {@link Operation#requireValues} rejects
    * @throws UnsupportedProblemException when a step or a tensor is more than the device supports
    * @throws KernelBuildException when a kernel does not compile
    * @throws DeviceException when the driver fails
@@ -47,6 +48,7 @@ public final class PreparedChain implements AutoCloseable {
         if (input == null) {
           throw new IllegalArgumentException("no tensor given for '" + spec.name() + "'");
         }
+        chain.requireValues(spec.name(), input);
         prepared.tensor(spec.name()).write(input);
       }
       for (Chain.Step step : chain.steps()) {

@@ -1,9 +1,9 @@
 package dev.heddle.core;
 
-import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
+import java.util.stream.Collectors;
 
 /**
  * Why a backend does not run an operation on a device: a declared limit, by name.
@@ -41,7 +41,7 @@ public record Refusal(String limit, String reason) {
       return Optional.empty();
     }
     List<String> labels =
-        Arrays.stream(DType.values()).filter(supported::contains).map(DType::label).toList();
+        DType.FLOATING.stream().filter(supported::contains).map(DType::label).toList();
     return Optional.of(
         new Refusal(
             "dtype",
@@ -49,6 +49,35 @@ public record Refusal(String limit, String reason) {
                 + " is not supported; "
                 + String.join(" and ", labels)
                 + (labels.size() == 1 ? " is" : " are")));
+  }
+
+  /** Refuses an option of attention that an algorithm does not have. */
+  public static Optional<Refusal> unlessOptions(
+      Set<AttentionOption> supported, Operation operation, String algorithm) {
+    AttentionOptions options =
+        switch (operation) {
+          case AttentionProblem attention -> attention.options();
+          case AttentionStage stage -> stage.attention().options();
+          default -> AttentionOptions.NONE;
+        };
+    return options.kinds().stream()
+        .filter(kind -> !supported.contains(kind))
+        .findFirst()
+        .map(kind ->
+            new Refusal(
+                kind.label(),
+                "%s of %s has no option %s; %s"
+                    .formatted(
+                        algorithm,
+                        operation.name(),
+                        kind.label(),
+                        supported.isEmpty()
+                            ? "it has none"
+                            : "it has "
+                                + supported.stream()
+                                    .sorted()
+                                    .map(AttentionOption::label)
+                                    .collect(Collectors.joining(", ")))));
   }
 
   /** As {@code limit: reason}. */

@@ -123,8 +123,8 @@ class DTypeTest {
 
   @Test
   void labelsAndSizes() {
-    assertThat(List.of(DType.values())).map(DType::label).containsExactly("fp32", "fp16", "bf16");
-    assertThat(List.of(DType.values())).map(DType::bytes).containsExactly(4, 2, 2);
+    assertThat(DType.FLOATING).map(DType::label).containsExactly("fp32", "fp16", "bf16");
+    assertThat(DType.FLOATING).map(DType::bytes).containsExactly(4, 2, 2);
   }
 
   private static float towardsZero(float value) {

@@ -23,7 +23,7 @@ class HostTensorTest {
   }
 
   @ParameterizedTest
-  @EnumSource
+  @EnumSource(names = {"FP32", "FP16", "BF16"})
   void aSeedAlwaysGivesTheSameValues(DType dtype) {
     double[] values = HostTensor.gaussian(Shape.of(50_000), dtype, 7).toDoubles();
     assertThat(HostTensor.gaussian(Shape.of(50_000), dtype, 7).toDoubles()).isEqualTo(values);
@@ -40,7 +40,7 @@ class HostTensorTest {
   }
 
   @ParameterizedTest
-  @EnumSource
+  @EnumSource(names = {"FP32", "FP16", "BF16"})
   void roundingCopiesIntoTheOtherType(DType dtype) {
     float[] values = {0.1f, -3.3f, Float.NaN, Float.POSITIVE_INFINITY, 1e-41f, 70000};
     HostTensor wide = HostTensor.of(SHAPE, values);
@@ -84,9 +84,24 @@ class HostTensorTest {
             "shape [65536, 32768] has 2147483648 elements; a host tensor holds at most 2147483639");
     assertThatThrownBy(() -> HostTensor.zeros(SHAPE, DType.BF16).floats())
         .isInstanceOf(IllegalStateException.class)
-        .hasMessage("a bf16 tensor has no fp32 storage");
+        .hasMessage("a tensor of bf16 has no fp32 storage");
     assertThatThrownBy(() -> HostTensor.zeros(SHAPE, DType.FP32).patterns())
         .isInstanceOf(IllegalStateException.class)
-        .hasMessage("an fp32 tensor has no 16-bit storage");
+        .hasMessage("a tensor of fp32 has no 16-bit storage");
+  }
+
+  @Test
+  void integersAndBooleansHaveStoragesOfTheirOwn() {
+    HostTensor ints = HostTensor.of(SHAPE, new int[] {1, -2, 1 << 29, 0, 7, 16_777_217});
+    assertThat(ints.ints()[5]).isEqualTo(16_777_217);
+    assertThat(ints.toDoubles()).containsExactly(1, -2, 1 << 29, 0, 7, 16_777_217);
+    HostTensor booleans = HostTensor.zeros(SHAPE, DType.BOOL);
+    booleans.set(2, 5);
+    booleans.set(3, Float.NaN);
+    assertThat(booleans.bytes()).containsExactly(0, 0, 1, 1, 0, 0);
+    assertThat(booleans.segment().byteSize()).isEqualTo(6);
+    assertThat(ints.segment().byteSize()).isEqualTo(24);
+    assertThatThrownBy(booleans::ints).hasMessage("a tensor of bool has no int32 storage");
+    assertThatThrownBy(ints::bytes).hasMessage("a tensor of int32 has no bool storage");
   }
 }

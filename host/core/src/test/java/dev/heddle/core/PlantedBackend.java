@@ -61,7 +61,7 @@ final class PlantedBackend implements Backend {
       return Optional.of(new Refusal("planned", plan.algorithm() + " is refused"));
     }
     return HostSession.commonRefusal(
-        device, operation, plan, dtypes, algorithms(device, operation), 0);
+        device, operation, plan, dtypes, algorithms(device, operation), Set.of(), 0);
   }
 
   @Override

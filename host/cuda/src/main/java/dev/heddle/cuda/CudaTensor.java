@@ -1,7 +1,6 @@
 package dev.heddle.cuda;
 
 import dev.heddle.core.Closing;
-import dev.heddle.core.DType;
 import dev.heddle.core.GuardedTensor;
 import dev.heddle.core.HostTensor;
 import dev.heddle.core.TensorSpec;
@@ -75,12 +74,12 @@ final class CudaTensor extends GuardedTensor {
 
   @Override
   protected void fillWithNan() {
-    if (dtype() == DType.FP32) {
-      int nan = Float.floatToRawIntBits(Float.NaN);
-      session.driver().fill(payload, nan, shape().elements(), session.stream());
+    long elements = shape().elements();
+    if (dtype().isHalf()) {
+      session.driver().fill(payload, dtype().encode(Float.NaN), elements, session.stream());
     } else {
-      short nan = dtype().encode(Float.NaN);
-      session.driver().fill(payload, nan, shape().elements(), session.stream());
+      int nan = Float.floatToRawIntBits(Float.NaN);
+      session.driver().fill(payload, nan, elements * dtype().bytes() / 4, session.stream());
     }
   }
 

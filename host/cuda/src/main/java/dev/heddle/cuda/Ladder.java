@@ -24,7 +24,7 @@ import java.util.SortedMap;
 final class Ladder {
   private static final Set<DType> FP32 = Set.of(DType.FP32);
   private static final Set<DType> HALVES = Set.of(DType.FP16, DType.BF16);
-  private static final Set<DType> ALL = Set.of(DType.values());
+  private static final Set<DType> ALL = Set.copyOf(DType.FLOATING);
 
   /**
    * Rows of queries times query heads of a group up to which decoding is what splitkv is for: two

@@ -1,9 +1,9 @@
 package dev.heddle.cuda;
 
 import dev.heddle.core.Closing;
-import dev.heddle.core.DType;
 import dev.heddle.core.HostTensor;
 import dev.heddle.cuda.CudaDriver.PinnedMemory;
+import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.List;
@@ -105,22 +105,10 @@ final class Staging {
   }
 
   private static void fill(ByteBuffer buffer, HostTensor source, long at, int bytes) {
-    int first = (int) (at / source.dtype().bytes());
-    int count = bytes / source.dtype().bytes();
-    if (source.dtype() == DType.FP32) {
-      buffer.asFloatBuffer().put(source.floats(), first, count);
-    } else {
-      buffer.asShortBuffer().put(source.patterns(), first, count);
-    }
+    MemorySegment.ofBuffer(buffer).copyFrom(source.segment().asSlice(at, bytes));
   }
 
   private static void empty(ByteBuffer buffer, HostTensor target, long at, int bytes) {
-    int first = (int) (at / target.dtype().bytes());
-    int count = bytes / target.dtype().bytes();
-    if (target.dtype() == DType.FP32) {
-      buffer.asFloatBuffer().get(target.floats(), first, count);
-    } else {
-      buffer.asShortBuffer().get(target.patterns(), first, count);
-    }
+    target.segment().asSlice(at, bytes).copyFrom(MemorySegment.ofBuffer(buffer).asSlice(0, bytes));
   }
 }

@@ -24,7 +24,7 @@ final class RefusalsRun {
     }
     Device device = devices.getFirst();
     System.out.println(device.driver());
-    for (DType dtype : DType.values()) {
+    for (DType dtype : DType.FLOATING) {
       Operation operation =
           AttentionProblem.of(AttentionShape.square(1, 1, 16, 64)).withDtype(dtype);
       for (String algorithm : backend.algorithms(device, operation)) {

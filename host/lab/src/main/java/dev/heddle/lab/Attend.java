@@ -140,11 +140,7 @@ public final class Attend {
             Math.min(shape.seqlenK(), REHEARSAL_SEQLEN),
             shape.headDim(),
             shape.headDimV());
-    Workload rehearsal =
-        Workload.random(
-            new AttentionProblem(
-                small, problem.dtype(), problem.softmaxScale(), problem.mask(), problem.lse()),
-            0);
+    Workload rehearsal = Workload.random(problem.withShape(small), 0);
     progress.accept("choosing the fastest device by " + rehearsal.description());
     Expectation expectation = Expectation.of(rehearsal.chain(), rehearsal.inputs());
     record Rehearsed(Choice choice, long medianNs) {}

@@ -18,7 +18,6 @@ import dev.heddle.reference.Verdict;
 import dev.heddle.reference.Verifier;
 import dev.heddle.reference.WorstCase;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -217,7 +216,7 @@ public record Fuzz(
     List<String> known =
         candidates.stream()
             .flatMap(c ->
-                Arrays.stream(DType.values())
+                DType.FLOATING.stream()
                     .flatMap(
                         dtype -> c.backend().algorithms(c.device(), any.withDtype(dtype)).stream()))
             .distinct()

@@ -1,7 +1,6 @@
 package dev.heddle.opencl;
 
 import dev.heddle.core.Closing;
-import dev.heddle.core.DType;
 import dev.heddle.core.GuardedTensor;
 import dev.heddle.core.HostTensor;
 import dev.heddle.core.TensorSpec;
@@ -85,10 +84,11 @@ final class DeviceBuffer extends GuardedTensor {
   @Override
   protected void fillWithNan() {
     ByteBuffer nan = ByteBuffer.allocate(dtype().bytes()).order(ByteOrder.nativeOrder());
-    if (dtype() == DType.FP32) {
-      nan.putFloat(Float.NaN);
-    } else {
-      nan.putShort(dtype().encode(Float.NaN));
+    switch (dtype()) {
+      case FP32 -> nan.putFloat(Float.NaN);
+      case FP16, BF16 -> nan.putShort(dtype().encode(Float.NaN));
+      case INT32 -> nan.putInt(Integer.MIN_VALUE);
+      case BOOL -> nan.put((byte) -1);
     }
     driver.fill(session.queue(), payload, nan.array(), 0, payloadBytes());
   }
@@ -121,8 +121,11 @@ final class DeviceBuffer extends GuardedTensor {
   }
 
   private static Pointer pointer(HostTensor tensor) {
-    return tensor.dtype() == DType.FP32
-        ? Pointer.to(tensor.floats())
-        : Pointer.to(tensor.patterns());
+    return switch (tensor.dtype()) {
+      case FP32 -> Pointer.to(tensor.floats());
+      case FP16, BF16 -> Pointer.to(tensor.patterns());
+      case INT32 -> Pointer.to(tensor.ints());
+      case BOOL -> Pointer.to(tensor.bytes());
+    };
   }
 }

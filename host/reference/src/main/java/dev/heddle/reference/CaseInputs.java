@@ -1,11 +1,14 @@
 package dev.heddle.reference;
 
+import dev.heddle.core.DType;
 import dev.heddle.core.HostTensor;
 import dev.heddle.core.TensorSpec;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.SplittableRandom;
 
 /**
  * What the tensors of a case hold, as data: standard normal numbers by a seed, then changes one
@@ -101,11 +104,43 @@ public record CaseInputs(long seed, List<Change> changes) {
     }
   }
 
+  /**
+   * Integers drawn from a range, both ends among them where there are two elements or more.
+   *
+   * @param tensor the tensor's name
+   * @param least the smallest
+   * @param most the largest
+   */
+  public record Integers(String tensor, int least, int most) implements Change {
+    @Override
+    public void apply(HostTensor values) {
+      SplittableRandom random = new SplittableRandom(tensor.hashCode());
+      int[] ints = values.ints();
+      Arrays.setAll(ints, i -> random.nextInt(least, most + 1));
+      if (ints.length > 1) {
+        ints[0] = most;
+        ints[ints.length - 1] = least;
+      }
+    }
+
+    @Override
+    public String toString() {
+      return tensor + " from " + least + " to " + most;
+    }
+  }
+
   /** The same with one more change. */
   public CaseInputs then(Change change) {
     List<Change> more = new ArrayList<>(changes);
     more.add(change);
     return new CaseInputs(seed, more);
+  }
+
+  /** The same without the changes to tensors that are not among these. */
+  CaseInputs forTensors(List<TensorSpec> specs) {
+    List<String> names = specs.stream().map(TensorSpec::name).toList();
+    return new CaseInputs(
+        seed, changes.stream().filter(change -> names.contains(change.tensor())).toList());
   }
 
   /**
@@ -116,9 +151,7 @@ public record CaseInputs(long seed, List<Change> changes) {
   public Map<String, HostTensor> draw(List<TensorSpec> specs) {
     Map<String, HostTensor> tensors = new HashMap<>();
     for (TensorSpec spec : specs) {
-      tensors.put(
-          spec.name(),
-          HostTensor.gaussian(spec.shape(), spec.dtype(), seed + spec.name().hashCode()));
+      tensors.put(spec.name(), draw(spec, seed + spec.name().hashCode()));
     }
     for (Change change : changes) {
       HostTensor values = tensors.get(change.tensor());
@@ -129,6 +162,22 @@ public record CaseInputs(long seed, List<Change> changes) {
       change.apply(values);
     }
     return tensors;
+  }
+
+  /** Normal numbers; booleans are true where the number is above -0.5; integers are 0. */
+  private static HostTensor draw(TensorSpec spec, long seed) {
+    return switch (spec.dtype()) {
+      case FP32, FP16, BF16 -> HostTensor.gaussian(spec.shape(), spec.dtype(), seed);
+      case INT32 -> HostTensor.zeros(spec.shape(), spec.dtype());
+      case BOOL -> {
+        HostTensor values = HostTensor.zeros(spec.shape(), spec.dtype());
+        HostTensor normal = HostTensor.gaussian(spec.shape(), DType.FP32, seed);
+        for (int i = 0; i < values.size(); i++) {
+          values.set(i, normal.get(i) > -0.5f ? 1 : 0);
+        }
+        yield values;
+      }
+    };
   }
 
   /** As {@code normal, seed 0; q x 300.0; k[5] = 4.0}. */

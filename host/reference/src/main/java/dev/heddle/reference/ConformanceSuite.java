@@ -1,5 +1,10 @@
 package dev.heddle.reference;
 
+import dev.heddle.core.AttentionOptions;
+import dev.heddle.core.AttentionOptions.Blocks;
+import dev.heddle.core.AttentionOptions.Broadcast;
+import dev.heddle.core.AttentionOptions.Dropout;
+import dev.heddle.core.AttentionOptions.ScoreStage;
 import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionShape;
 import dev.heddle.core.AttentionStage;
@@ -11,6 +16,7 @@ import dev.heddle.core.HeadsTranspose;
 import dev.heddle.core.LinearProblem;
 import dev.heddle.core.Operation;
 import dev.heddle.core.TensorSpec;
+import dev.heddle.reference.CaseInputs.Integers;
 import dev.heddle.reference.CaseInputs.Put;
 import dev.heddle.reference.CaseInputs.Scale;
 import java.util.ArrayList;
@@ -100,6 +106,7 @@ public enum ConformanceSuite {
     List<ConformanceCase> cases = new ArrayList<>(smallShapes(dtype));
     cases.addAll(attentionValues(dtype));
     cases.addAll(emptyRows(dtype));
+    cases.addAll(options(dtype));
     cases.addAll(stages(dtype));
     cases.addAll(linear(dtype));
     cases.addAll(heads(dtype));
@@ -205,6 +212,86 @@ public enum ConformanceSuite {
         masked(attention(dtype, 1, 1, 1, 200, 1, 64, 64), new BandMask(2, 0, Alignment.TOP_LEFT)));
   }
 
+  /** What attention does to its scores beyond scale and band: each option alone, then together. */
+  public static List<ConformanceCase> options(DType dtype) {
+    AttentionProblem problem = attention(dtype, 2, 4, 2, 37, 71, 64, 64);
+    AttentionProblem causal = problem.withMask(BandMask.causal(Alignment.BOTTOM_RIGHT));
+    AttentionProblem odd = attention(dtype, 3, 2, 1, 19, 33, 13, 7);
+    AttentionProblem decode = attention(dtype, 4, 4, 2, 1, 257, 64, 64);
+    AttentionProblem window = odd.withMask(new BandMask(5, 3, Alignment.TOP_LEFT));
+    AttentionOptions none = AttentionOptions.NONE;
+    AttentionOptions masked = none.withMask(Broadcast.MATRIX);
+    AttentionOptions biased = none.withBias(new Broadcast(false, true, true));
+    AttentionOptions every =
+        none.withKeyLengths(true)
+            .withMask(Broadcast.FULL)
+            .withBias(Broadcast.MATRIX)
+            .withBlocks(new Blocks(8, 16, true, true))
+            .withAlibi(true)
+            .withSoftcap(2)
+            .withSinks(true);
+    List<ConformanceCase> cases = new ArrayList<>();
+    for (AttentionProblem each : List.of(problem, causal, odd, window, decode)) {
+      cases.add(optional(each, none.withKeyLengths(true)));
+      cases.add(optional(each, every));
+      cases.add(optional(each, none.withSinks(true)));
+    }
+    for (Broadcast layout :
+        List.of(
+            Broadcast.MATRIX,
+            Broadcast.FULL,
+            new Broadcast(true, false, false),
+            new Broadcast(false, true, false))) {
+      cases.add(optional(causal, none.withMask(layout)));
+      cases.add(optional(problem, none.withBias(layout)));
+    }
+    cases.add(optional(odd, masked));
+    cases.add(optional(window, biased));
+    cases.add(optional(problem, none.withAlibi(true)));
+    cases.add(optional(causal, none.withAlibi(true)));
+    cases.add(optional(odd, none.withAlibi(true).withKeyLengths(true)));
+    cases.add(optional(problem, none.withSoftcap(0.5f)));
+    cases.add(optional(causal, none.withSoftcap(30)));
+    cases.add(optional(causal.withScale(3), none.withSoftcap(5).withSinks(true)));
+    cases.add(optional(problem, none.withBlocks(new Blocks(16, 16, false, false))));
+    cases.add(optional(causal, none.withBlocks(new Blocks(64, 32, true, true))));
+    cases.add(optional(odd, none.withBlocks(new Blocks(5, 7, false, true))));
+    cases.add(optional(problem, none.withDropout(new Dropout(0.1f, 42))));
+    cases.add(optional(window, none.withDropout(new Dropout(0.5f, -1L << 40 | 7))));
+    cases.add(optional(odd, every.withDropout(new Dropout(0.25f, 3))));
+    for (ScoreStage stage : ScoreStage.values()) {
+      cases.add(optional(causal, none.withScoreOutput(stage)));
+      cases.add(optional(odd, every.withScoreOutput(stage)));
+    }
+    cases.add(optional(causal.withLse(false), every));
+    return cases;
+  }
+
+  private static ConformanceCase optional(AttentionProblem plain, AttentionOptions options) {
+    AttentionProblem problem = plain.withOptions(options);
+    return ConformanceCase.of(
+        path(problem) + "/" + options + (problem.lse() ? "" : "/without-lse"),
+        problem,
+        optionalInputs(problem));
+  }
+
+  /** Lengths from none to all of the keys, a bias that hides some, slopes of ALiBi's size. */
+  private static CaseInputs optionalInputs(AttentionProblem problem) {
+    AttentionOptions options = problem.options();
+    AttentionShape shape = problem.shape();
+    CaseInputs inputs = CaseInputs.NORMAL;
+    if (options.keyLengths()) {
+      inputs = inputs.then(new Integers("key_lengths", 0, shape.seqlenK()));
+    }
+    if (options.bias().isPresent()) {
+      inputs = inputs.then(new Put("bias", 3, 7, Float.NEGATIVE_INFINITY));
+    }
+    if (options.alibi()) {
+      inputs = inputs.then(new Scale("alibi_slopes", 0.1f));
+    }
+    return inputs;
+  }
+
   /** The kernels of staged attention, each alone. */
   public static List<ConformanceCase> stages(DType dtype) {
     List<ConformanceCase> cases = new ArrayList<>();
@@ -217,14 +304,32 @@ public enum ConformanceSuite {
                   .withMask(BandMask.causal(Alignment.BOTTOM_RIGHT)),
               attention(dtype, 1, 1, 1, 70, 130, 64, 33)
                   .withMask(new BandMask(4, 2, Alignment.TOP_LEFT)))) {
-        cases.add(
-            ConformanceCase.of(
-                "stage/" + stage.name().toLowerCase(Locale.ROOT) + "/" + path(problem),
-                new AttentionStage(stage, problem),
-                CaseInputs.NORMAL));
+        cases.add(stage(stage, problem));
       }
     }
+    // Scores know no options.
+    AttentionProblem optional =
+        attention(dtype, 2, 4, 2, 33, 65, 24, 40)
+            .withMask(BandMask.causal(Alignment.BOTTOM_RIGHT))
+            .withOptions(
+                AttentionOptions.NONE
+                    .withKeyLengths(true)
+                    .withMask(Broadcast.MATRIX)
+                    .withBias(Broadcast.FULL)
+                    .withSoftcap(4)
+                    .withDropout(new Dropout(0.3f, 5)));
+    cases.add(stage(AttentionStage.Stage.SOFTMAX, optional));
+    cases.add(stage(AttentionStage.Stage.VALUES, optional));
     return cases;
+  }
+
+  private static ConformanceCase stage(AttentionStage.Stage stage, AttentionProblem problem) {
+    AttentionStage operation = new AttentionStage(stage, problem);
+    String options = problem.options().isNone() ? "" : "/" + problem.options();
+    return ConformanceCase.of(
+        "stage/" + stage.name().toLowerCase(Locale.ROOT) + "/" + path(problem) + options,
+        operation,
+        optionalInputs(problem).forTensors(operation.inputs()));
   }
 
   /** Linear layers with and without bias. */

@@ -1,5 +1,6 @@
 package dev.heddle.reference;
 
+import dev.heddle.core.AttentionOption;
 import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionShape;
 import dev.heddle.core.AttentionStage;
@@ -9,6 +10,7 @@ import dev.heddle.core.LinearProblem;
 import java.util.EnumSet;
 import java.util.Set;
 import java.util.stream.IntStream;
+import org.jspecify.annotations.Nullable;
 
 /**
  * What a case can have that a device may lack or get wrong: the rows of the conformance matrix. A
@@ -31,6 +33,24 @@ public enum Feature {
   UNEQUAL_LENGTHS("SEQLEN_Q != SEQLEN_K"),
   /** The log-sum-exp is an output, too. */
   LSE("log-sum-exp"),
+  /** Sequences with a number of keys of their own. */
+  KEY_LENGTHS("key lengths", AttentionOption.KEY_LENGTHS),
+  /** A boolean mask. */
+  TENSOR_MASK("boolean mask", AttentionOption.MASK),
+  /** An additive mask. */
+  BIAS("additive mask", AttentionOption.BIAS),
+  /** Scores that fall with the distance from the diagonal. */
+  ALIBI("ALiBi", AttentionOption.ALIBI),
+  /** Scores bounded by a hyperbolic tangent. */
+  SOFTCAP("softcap", AttentionOption.SOFTCAP),
+  /** A logit per head that takes weight and gives no value. */
+  SINKS("attention sinks", AttentionOption.SINKS),
+  /** Blocks of scores that are left out. */
+  BLOCK_MASK("block-sparse", AttentionOption.BLOCK_MASK),
+  /** Dropout with the stated generator. */
+  DROPOUT("dropout", AttentionOption.DROPOUT),
+  /** The scores of some stage are an output. */
+  SCORE_OUTPUT("scores as output", AttentionOption.SCORE_OUTPUT),
   /** A scale of the user's own, or values that break careless arithmetic. */
   DIFFICULT_VALUES("difficult values"),
   /** One of the three kernels of staged attention alone. */
@@ -43,9 +63,15 @@ public enum Feature {
   CHAIN("chain");
 
   private final String label;
+  private final @Nullable AttentionOption option;
 
   Feature(String label) {
+    this(label, null);
+  }
+
+  Feature(String label, @Nullable AttentionOption option) {
     this.label = label;
+    this.option = option;
   }
 
   /** Name for people. */
@@ -60,16 +86,34 @@ public enum Feature {
     }
     return switch (testCase.focus()) {
       case AttentionProblem problem -> ofAttention(problem, testCase.inputs());
-      case AttentionStage stage -> EnumSet.of(STAGES);
+      case AttentionStage stage -> {
+        Set<Feature> features = ofOptions(stage.attention());
+        features.add(STAGES);
+        yield features;
+      }
       case LinearProblem linear -> EnumSet.of(LINEAR);
       case HeadsTranspose heads -> EnumSet.of(HEADS);
     };
   }
 
+  /** What the difficult values are values of; the options' own tensors are always made up. */
+  private static final Set<String> OPERANDS = Set.of("q", "k", "v");
+
+  private static Set<Feature> ofOptions(AttentionProblem problem) {
+    Set<AttentionOption> kinds = problem.options().kinds();
+    Set<Feature> features = EnumSet.noneOf(Feature.class);
+    for (Feature feature : values()) {
+      if (feature.option != null && kinds.contains(feature.option)) {
+        features.add(feature);
+      }
+    }
+    return features;
+  }
+
   private static Set<Feature> ofAttention(AttentionProblem problem, CaseInputs inputs) {
     AttentionShape shape = problem.shape();
     BandMask mask = problem.mask();
-    Set<Feature> features = EnumSet.noneOf(Feature.class);
+    Set<Feature> features = ofOptions(problem);
     boolean causal = mask.left() == BandMask.UNBOUNDED && mask.right() == 0;
     features.add(mask.isNone() ? UNMASKED : causal ? CAUSAL : WINDOW);
     if (IntStream.range(0, shape.seqlenQ()).anyMatch(i -> mask.visibleKeys(i, shape) == 0)) {
@@ -87,7 +131,7 @@ public enum Feature {
     if (problem.lse()) {
       features.add(LSE);
     }
-    if (!inputs.changes().isEmpty()
+    if (inputs.changes().stream().anyMatch(change -> OPERANDS.contains(change.tensor()))
         || problem.softmaxScale() != AttentionProblem.defaultScale(shape.headDim())) {
       features.add(DIFFICULT_VALUES);
     }

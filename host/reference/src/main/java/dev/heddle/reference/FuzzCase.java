@@ -74,7 +74,7 @@ public record FuzzCase(
     // The odd constants keep the streams of neighbouring seeds and indices apart.
     SplittableRandom random =
         new SplittableRandom(seed * 0xD1342543DE82EF95L ^ index * 0x9E3779B97F4A7C15L);
-    DType dtype = DType.values()[random.nextInt(DType.values().length)];
+    DType dtype = DType.FLOATING.get(random.nextInt(DType.FLOATING.size()));
     AttentionShape shape = drawShape(random);
     AttentionProblem problem =
         AttentionProblem.of(shape)
@@ -205,7 +205,7 @@ public record FuzzCase(
   }
 
   private static DType dtype(String label) {
-    return Arrays.stream(DType.values())
+    return DType.FLOATING.stream()
         .filter(type -> type.label().equals(label))
         .findFirst()
         .orElseThrow(() ->

@@ -1,5 +1,6 @@
 package dev.heddle.reference;
 
+import dev.heddle.core.AttentionOption;
 import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.Backend;
 import dev.heddle.core.DType;
@@ -20,7 +21,7 @@ import java.util.Set;
  */
 public final class ReferenceBackend implements Backend {
   /** The oracle widens whatever it reads. */
-  static final Set<DType> DTYPES = Set.of(DType.values());
+  static final Set<DType> DTYPES = Set.copyOf(DType.FLOATING);
 
   /** Created by the service loader. */
   public ReferenceBackend() {}
@@ -51,6 +52,7 @@ public final class ReferenceBackend implements Backend {
         plan,
         DTYPES,
         algorithms(device, operation),
+        plan.algorithm().equals("flash") ? AttentionOption.WITHOUT_SCORES : AttentionOption.ALL,
         scratchBytes(operation, plan));
   }
 

@@ -213,19 +213,17 @@ public enum Relation {
         AttentionProblem whole, Map<String, HostTensor> inputs, int[] keys, Evaluator evaluator) {
       AttentionShape s = whole.shape();
       AttentionProblem problem =
-          new AttentionProblem(
-              new AttentionShape(
-                  s.batch(),
-                  s.headsQ(),
-                  s.headsKv(),
-                  s.seqlenQ(),
-                  keys.length,
-                  s.headDim(),
-                  s.headDimV()),
-              whole.dtype(),
-              whole.softmaxScale(),
-              whole.mask(),
-              true);
+          whole
+              .withShape(
+                  new AttentionShape(
+                      s.batch(),
+                      s.headsQ(),
+                      s.headsKv(),
+                      s.seqlenQ(),
+                      keys.length,
+                      s.headDim(),
+                      s.headDimV()))
+              .withLse(true);
       Map<String, HostTensor> part = new HashMap<>(inputs);
       part.put("k", keys(input(inputs, "k"), keys));
       part.put("v", keys(input(inputs, "v"), keys));

@@ -35,13 +35,18 @@ final class ScalarFlash {
     int rows = Math.toIntExact(shape.lse().elements());
     double[] out = new double[rows * shape.headDimV()];
     double[] lse = new double[rows];
-    IntStream.range(0, rows).parallel().forEach(row -> row(problem, row, q, k, v, out, lse));
+    IntStream.range(0, rows)
+        .parallel()
+        .forEach(r -> {
+          AttentionRow row = new AttentionRow(problem, Precision.FP64, inputs, r);
+          attend(problem, row, q, k, v, out, lse);
+        });
     return new HashMap<>(Map.of("out", out, "lse", lse));
   }
 
-  private static void row(
+  private static void attend(
       AttentionProblem problem,
-      int row,
+      AttentionRow row,
       double[] q,
       double[] k,
       double[] v,
@@ -50,44 +55,49 @@ final class ScalarFlash {
     AttentionShape shape = problem.shape();
     int headDim = shape.headDim();
     int headDimV = shape.headDimV();
-    int i = row % shape.seqlenQ();
-    int head = row / shape.seqlenQ();
-    int kvHead = head / shape.headsQ() * shape.headsKv() + shape.kvHead(head % shape.headsQ());
-    int end = problem.mask().endKey(i, shape);
-    double maximum = Double.NEGATIVE_INFINITY;
-    double sum = 0;
+    // A sink is a key with a score of its own and no value.
+    double maximum = row.sinks() ? row.sink() : Double.NEGATIVE_INFINITY;
+    double sum = row.sinks() ? 1 : 0;
     double[] acc = new double[headDimV];
     double[] p = new double[BLOCK_N];
-    for (int tile = problem.mask().firstKey(i, shape); tile < end; tile += BLOCK_N) {
-      int keys = Math.min(BLOCK_N, end - tile);
+    float[] kept = row.dropoutFactors();
+    for (int tile = 0; tile < row.visible; tile += BLOCK_N) {
+      int keys = Math.min(BLOCK_N, row.visible - tile);
       double tileMaximum = maximum;
       for (int j = 0; j < keys; j++) {
         double dot = 0;
-        int key = (kvHead * shape.seqlenK() + tile + j) * headDim;
+        int position = row.first + tile + j;
+        int key = (row.kvHead * shape.seqlenK() + position) * headDim;
         for (int d = 0; d < headDim; d++) {
-          dot += q[row * headDim + d] * k[key + d];
+          dot += q[row.index * headDim + d] * k[key + d];
         }
-        p[j] = problem.softmaxScale() * dot;
-        tileMaximum = Math.max(tileMaximum, p[j]);
+        p[j] = row.biased(row.softcapped(problem.softmaxScale() * dot), position);
+        if (!row.hides(position)) {
+          tileMaximum = Math.max(tileMaximum, p[j]);
+        }
       }
-      double alpha = Math.exp(maximum - tileMaximum);
+      double alpha = sum == 0 ? 0 : Math.exp(maximum - tileMaximum);
       sum *= alpha;
       for (int d = 0; d < headDimV; d++) {
         acc[d] *= alpha;
       }
       for (int j = 0; j < keys; j++) {
+        int position = row.first + tile + j;
+        if (row.hides(position)) {
+          continue;
+        }
         double weight = Math.exp(p[j] - tileMaximum);
         sum += weight;
-        int value = (kvHead * shape.seqlenK() + tile + j) * headDimV;
+        int value = (row.kvHead * shape.seqlenK() + position) * headDimV;
         for (int d = 0; d < headDimV; d++) {
-          acc[d] += weight * v[value + d];
+          acc[d] += weight * kept[tile + j] * v[value + d];
         }
       }
       maximum = tileMaximum;
     }
-    lse[row] = maximum + Math.log(sum);
+    lse[row.index] = maximum + Math.log(sum);
     for (int d = 0; d < headDimV; d++) {
-      out[row * headDimV + d] = sum == 0 ? 0 : acc[d] / sum;
+      out[row.index * headDimV + d] = sum == 0 ? 0 : acc[d] / sum;
     }
   }
 }

@@ -1,5 +1,6 @@
 package dev.heddle.reference;
 
+import dev.heddle.core.AttentionOptions;
 import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionShape;
 import dev.heddle.core.AttentionStage;
@@ -8,9 +9,11 @@ import dev.heddle.core.DType;
 import dev.heddle.core.HeadsTranspose;
 import dev.heddle.core.LinearProblem;
 import dev.heddle.core.Operation;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.Map;
 import java.util.function.IntConsumer;
+import java.util.function.Supplier;
 import java.util.stream.IntStream;
 
 /**
@@ -45,39 +48,45 @@ public final class ScalarOperations {
 
   /**
    * Evaluates some rows of attention: {@code s = softmaxScale * q K^T}, {@code p = exp(s - max s)},
-   * {@code out = (p / sum p) V}, {@code lse = max s + ln sum p}.
+   * {@code out = (p / sum p) V}, {@code lse = max s + ln sum p}, with what the options add.
    *
    * @param rows indices into the flattened {@code [B, H_Q, SEQLEN_Q]}
-   * @return {@code out [rows, HEAD_DIM_V]} and, where asked, {@code lse [rows]}
+   * @return {@code out [rows, HEAD_DIM_V]} and, where asked, {@code lse [rows]} and {@code
+   *     score_output [rows, SEQLEN_K]}
    */
   Map<String, double[]> attention(
       AttentionProblem problem, Map<String, double[]> inputs, int[] rows) {
     AttentionShape shape = problem.shape();
+    int headDimV = shape.headDimV();
     double[] q = input(inputs, "q");
     double[] kTransposed = transposeKeys(shape, input(inputs, "k"));
     double[] v = input(inputs, "v");
-    double[] out = new double[rows.length * shape.headDimV()];
-    double[] lse = new double[rows.length];
+    double[] out = new double[rows.length * headDimV];
+    SoftmaxOutputs outputs = new SoftmaxOutputs(problem, rows.length);
     forEach(
         rows.length,
         r -> {
-          Row row = new Row(problem, rows[r]);
-          double[] weights = new double[row.visible];
-          row.scores(precision.scale(problem.softmaxScale()), q, kTransposed, weights, 0);
-          double maximum = row.exponentials(weights, 0, weights, 0);
-          double sum = row.sum(weights, 0);
-          if (!precision.dividesLast()) {
-            row.divide(weights, 0, row.visible, sum);
+          AttentionRow row = new AttentionRow(problem, precision, inputs, rows[r]);
+          double[] scores = new double[row.visible];
+          scores(problem, row, scale(row), q, kTransposed, row.first, scores);
+          Weights weights = new Weights(row, scores);
+          outputs.write(
+              r,
+              weights,
+              () -> {
+                double[] all = new double[shape.seqlenK()];
+                scores(problem, row, problem.softmaxScale(), q, kTransposed, 0, all);
+                return all;
+              });
+          boolean divideLast = precision.dividesLast();
+          double[] p = weights.dropped(divideLast ? weights.values : weights.probabilities());
+          values(problem, row, p, 0, v, out, r * headDimV);
+          if (divideLast && weights.any) {
+            divide(out, r * headDimV, headDimV, weights.sum);
           }
-          int at = r * shape.headDimV();
-          row.values(weights, 0, v, out, at);
-          if (precision.dividesLast() && row.visible > 0) {
-            row.divide(out, at, shape.headDimV(), sum);
-          }
-          storeAll(out, at, shape.headDimV(), problem.dtype());
-          lse[r] = precision.logSumExp(maximum, sum);
+          storeAll(out, r * headDimV, headDimV, problem.dtype());
         });
-    return result(problem, "out", out, lse);
+    return outputs.with("out", out);
   }
 
   private Map<String, double[]> stage(AttentionStage stage, Map<String, double[]> inputs) {
@@ -90,31 +99,35 @@ public final class ScalarOperations {
         double[] q = input(inputs, "q");
         double[] kTransposed = transposeKeys(shape, input(inputs, "k"));
         double[] scores = new double[rows * seqlenK];
-        // The raw product knows neither scale nor mask.
-        AttentionProblem raw = problem.withMask(BandMask.NONE);
-        forEach(rows, r -> new Row(raw, r).scores(1, q, kTransposed, scores, r * seqlenK));
+        // The raw product knows neither scale nor mask nor options.
+        AttentionProblem raw = problem.withMask(BandMask.NONE).withOptions(AttentionOptions.NONE);
+        forEach(
+            rows,
+            r -> {
+              double[] row = new double[seqlenK];
+              AttentionRow all = new AttentionRow(raw, precision, inputs, r);
+              scores(raw, all, 1, q, kTransposed, 0, row);
+              System.arraycopy(row, 0, scores, r * seqlenK, seqlenK);
+            });
         yield Map.of("scores", scores);
       }
       case SOFTMAX -> {
         double[] scores = input(inputs, "scores");
         double[] probabilities = new double[scores.length];
-        double[] lse = new double[rows];
-        double scale = precision.scale(problem.softmaxScale());
+        SoftmaxOutputs outputs = new SoftmaxOutputs(problem, rows);
         forEach(
             rows,
             r -> {
-              Row row = new Row(problem, r);
-              int from = r * seqlenK + row.first;
-              double[] scaled = new double[row.visible];
-              for (int j = 0; j < row.visible; j++) {
-                scaled[j] = precision.round(scores[from + j] * scale);
-              }
-              double maximum = row.exponentials(scaled, 0, probabilities, from);
-              double sum = row.sum(probabilities, from);
-              row.divide(probabilities, from, row.visible, sum);
-              lse[r] = precision.logSumExp(maximum, sum);
+              AttentionRow row = new AttentionRow(problem, precision, inputs, r);
+              int from = r * seqlenK;
+              Weights weights =
+                  new Weights(row, scaled(scores, from + row.first, row.visible, scale(row)));
+              outputs.write(
+                  r, weights, () -> scaled(scores, from, seqlenK, problem.softmaxScale()));
+              double[] p = weights.dropped(weights.probabilities());
+              System.arraycopy(p, 0, probabilities, from + row.first, row.visible);
             });
-        yield result(problem, "probabilities", probabilities, lse);
+        yield outputs.with("probabilities", probabilities);
       }
       case VALUES -> {
         double[] probabilities = input(inputs, "probabilities");
@@ -123,13 +136,218 @@ public final class ScalarOperations {
         forEach(
             rows,
             r -> {
-              Row row = new Row(problem, r);
-              row.values(probabilities, r * seqlenK + row.first, v, out, r * shape.headDimV());
-              storeAll(out, r * shape.headDimV(), shape.headDimV(), problem.dtype());
+              AttentionRow row = new AttentionRow(problem, precision, inputs, r);
+              int at = r * shape.headDimV();
+              values(problem, row, probabilities, r * seqlenK + row.first, v, out, at);
+              storeAll(out, at, shape.headDimV(), problem.dtype());
             });
         yield Map.of("out", out);
       }
     };
+  }
+
+  /** The factor on the scores of a row, in the unit that {@link Weights} takes them in. */
+  private double scale(AttentionRow row) {
+    float scale = row.problem().softmaxScale();
+    return row.staysNatural() ? scale : precision.scale(scale);
+  }
+
+  private double[] scaled(double[] scores, int from, int count, double scale) {
+    double[] scaled = new double[count];
+    for (int j = 0; j < count; j++) {
+      scaled[j] = precision.round(scores[from + j] * scale);
+    }
+    return scaled;
+  }
+
+  /** {@code scores[j] = scale * q . k[first + j]}. */
+  private void scores(
+      AttentionProblem problem,
+      AttentionRow row,
+      double scale,
+      double[] q,
+      double[] kTransposed,
+      int first,
+      double[] scores) {
+    AttentionShape shape = problem.shape();
+    int headDim = shape.headDim();
+    for (int step = 0; step < headDim; step++) {
+      int d = inOrder(step, headDim);
+      double element = q[row.index * headDim + d];
+      double factor = precision.reordered() ? precision.round(element * scale) : element;
+      int column = (row.kvHead * headDim + d) * shape.seqlenK() + first;
+      precision.addScaled(factor, kTransposed, column, scores, 0, scores.length);
+    }
+    if (!precision.reordered()) {
+      for (int j = 0; j < scores.length; j++) {
+        scores[j] = precision.round(scores[j] * scale);
+      }
+    }
+  }
+
+  /** {@code out = weights V} over the visible keys, the weights in the operands' type. */
+  private void values(
+      AttentionProblem problem,
+      AttentionRow row,
+      double[] weights,
+      int at,
+      double[] v,
+      double[] out,
+      int outAt) {
+    AttentionShape shape = problem.shape();
+    int headDimV = shape.headDimV();
+    for (int step = 0; step < row.visible; step++) {
+      int j = inOrder(step, row.visible);
+      if (!row.hides(row.first + j)) {
+        int value = (row.kvHead * shape.seqlenK() + row.first + j) * headDimV;
+        double weight = precision.store(weights[at + j], problem.dtype());
+        precision.addScaled(weight, v, value, out, outAt, headDimV);
+      }
+    }
+  }
+
+  private void divide(double[] values, int at, int count, double sum) {
+    for (int j = at; j < at + count; j++) {
+      values[j] = precision.round(values[j] / sum);
+    }
+  }
+
+  /** The softmax of one row, over the keys within its band. */
+  private final class Weights {
+    private final AttentionRow row;
+
+    /** After bias and ALiBi, in natural units where the row stays there; -inf where hidden. */
+    final double[] biased;
+
+    /** {@code exp(s - maximum)}; 0 where hidden. */
+    final double[] values;
+
+    final double maximum;
+    final double sum;
+
+    /** Whether some key is visible. */
+    final boolean any;
+
+    /**
+     * The softmax of scaled scores.
+     *
+     * @param scaled of the keys within the band, in the unit of {@link #scale(AttentionRow)}
+     */
+    Weights(AttentionRow row, double[] scaled) {
+      this.row = row;
+      // Options work on natural scores; what is exponentiated may have another unit.
+      double unit = row.staysNatural() ? precision.scale(1) : 1;
+      biased = new double[row.visible];
+      double[] exponents = new double[row.visible];
+      double largest = row.sinks() ? precision.round(row.sink() * unit) : Double.NEGATIVE_INFINITY;
+      double sink = largest;
+      for (int j = 0; j < row.visible; j++) {
+        boolean hidden = row.hides(row.first + j);
+        biased[j] =
+            hidden
+                ? Double.NEGATIVE_INFINITY
+                : row.biased(row.softcapped(scaled[j]), row.first + j);
+        exponents[j] = precision.round(biased[j] * unit);
+        largest = hidden ? largest : Math.max(largest, exponents[j]);
+      }
+      maximum = largest;
+      any = row.seesAny();
+      values = new double[row.visible];
+      for (int j = 0; j < row.visible; j++) {
+        boolean hidden = row.hides(row.first + j);
+        values[j] = hidden ? 0 : precision.exp(precision.round(exponents[j] - maximum));
+      }
+      double total = 0;
+      for (int step = 0; step < row.visible; step++) {
+        total = precision.round(total + values[inOrder(step, row.visible)]);
+      }
+      sum =
+          row.sinks()
+              ? precision.round(total + precision.exp(precision.round(sink - maximum)))
+              : total;
+    }
+
+    double[] probabilities() {
+      double[] probabilities = values.clone();
+      if (any) {
+        divide(probabilities, 0, probabilities.length, sum);
+      }
+      return probabilities;
+    }
+
+    double[] dropped(double[] weights) {
+      if (row.problem().options().dropout().isNone()) {
+        return weights;
+      }
+      float[] factors = row.dropoutFactors();
+      double[] dropped = new double[weights.length];
+      for (int j = 0; j < weights.length; j++) {
+        dropped[j] = precision.round(weights[j] * factors[j]);
+      }
+      return dropped;
+    }
+
+    double lse() {
+      return precision.logSumExp(maximum, sum);
+    }
+  }
+
+  /** What the softmax gives beside its probabilities, for some rows. */
+  private static final class SoftmaxOutputs {
+    private final AttentionProblem problem;
+    private final double[] lse;
+    private final double[] scores;
+
+    SoftmaxOutputs(AttentionProblem problem, int rows) {
+      this.problem = problem;
+      this.lse = new double[rows];
+      boolean wanted = problem.options().scoreOutput().isPresent();
+      this.scores = new double[wanted ? rows * problem.shape().seqlenK() : 0];
+    }
+
+    /**
+     * Writes row {@code r} of each.
+     *
+     * @param all the scaled scores of all keys, visible or not
+     */
+    void write(int r, Weights weights, Supplier<double[]> all) {
+      lse[r] = weights.lse();
+      AttentionRow row = weights.row;
+      int from = r * problem.shape().seqlenK();
+      int to = from + problem.shape().seqlenK();
+      problem
+          .options()
+          .scoreOutput()
+          .ifPresent(stage -> {
+            switch (stage) {
+              case RAW -> System.arraycopy(all.get(), 0, scores, from, to - from);
+              case SOFTCAPPED -> {
+                double[] raw = all.get();
+                Arrays.setAll(raw, j -> row.softcapped(raw[j]));
+                System.arraycopy(raw, 0, scores, from, to - from);
+              }
+              case BIASED -> {
+                Arrays.fill(scores, from, to, Double.NEGATIVE_INFINITY);
+                System.arraycopy(weights.biased, 0, scores, from + row.first, row.visible);
+              }
+              case PROBABILITIES ->
+                  System.arraycopy(
+                      weights.probabilities(), 0, scores, from + row.first, row.visible);
+            }
+          });
+    }
+
+    /** Those that the problem wants, and one more. */
+    Map<String, double[]> with(String name, double[] values) {
+      Map<String, double[]> outputs = new HashMap<>(Map.of(name, values));
+      if (problem.lse()) {
+        outputs.put("lse", lse);
+      }
+      if (problem.options().scoreOutput().isPresent()) {
+        outputs.put("score_output", scores);
+      }
+      return outputs;
+    }
   }
 
   /** {@code y[r, :] = sum over i of x[r, i] weight[i, :], plus bias}. */
@@ -179,15 +397,6 @@ public final class ScalarOperations {
     return transpose(swap, k);
   }
 
-  private Map<String, double[]> result(
-      AttentionProblem problem, String name, double[] values, double[] lse) {
-    Map<String, double[]> outputs = new HashMap<>(Map.of(name, values));
-    if (problem.lse()) {
-      outputs.put("lse", lse);
-    }
-    return outputs;
-  }
-
   private int inOrder(int step, int count) {
     return precision.reordered() ? count - 1 - step : step;
   }
@@ -208,86 +417,5 @@ public final class ScalarOperations {
       throw new IllegalArgumentException("no values given for '" + name + "'");
     }
     return values;
-  }
-
-  /** One query row: which keys it sees, and the three steps of attention over them. */
-  private final class Row {
-    private final AttentionProblem problem;
-    private final AttentionShape shape;
-    private final int index;
-    private final int kvHead;
-    private final int first;
-    private final int visible;
-
-    Row(AttentionProblem problem, int index) {
-      this.problem = problem;
-      this.shape = problem.shape();
-      this.index = index;
-      int i = index % shape.seqlenQ();
-      int head = index / shape.seqlenQ();
-      int batch = head / shape.headsQ();
-      this.kvHead = batch * shape.headsKv() + shape.kvHead(head % shape.headsQ());
-      this.first = problem.mask().firstKey(i, shape);
-      this.visible = problem.mask().visibleKeys(i, shape);
-    }
-
-    /** {@code scores[at + j] = scale * q . k[first + j]} for every visible key. */
-    void scores(double scale, double[] q, double[] kTransposed, double[] scores, int at) {
-      int headDim = shape.headDim();
-      for (int step = 0; step < headDim; step++) {
-        int d = inOrder(step, headDim);
-        double element = q[index * headDim + d];
-        double factor = precision.reordered() ? precision.round(element * scale) : element;
-        int column = (kvHead * headDim + d) * shape.seqlenK() + first;
-        precision.addScaled(factor, kTransposed, column, scores, at, visible);
-      }
-      if (!precision.reordered()) {
-        for (int j = at; j < at + visible; j++) {
-          scores[j] = precision.round(scores[j] * scale);
-        }
-      }
-    }
-
-    /**
-     * {@code weights[j] = exp(scores[j] - max)}.
-     *
-     * @return the maximum; -inf when no key is visible
-     */
-    double exponentials(double[] scores, int scoresAt, double[] weights, int at) {
-      double max = Double.NEGATIVE_INFINITY;
-      for (int j = 0; j < visible; j++) {
-        max = Math.max(max, scores[scoresAt + j]);
-      }
-      for (int j = 0; j < visible; j++) {
-        weights[at + j] = precision.exp(precision.round(scores[scoresAt + j] - max));
-      }
-      return max;
-    }
-
-    /** Sum of the visible keys' weights. */
-    double sum(double[] weights, int at) {
-      double sum = 0;
-      for (int step = 0; step < visible; step++) {
-        sum = precision.round(sum + weights[at + inOrder(step, visible)]);
-      }
-      return sum;
-    }
-
-    void divide(double[] values, int at, int count, double sum) {
-      for (int j = at; j < at + count; j++) {
-        values[j] = precision.round(values[j] / sum);
-      }
-    }
-
-    /** {@code out = weights V} over the visible keys, the weights in the operands' type. */
-    void values(double[] weights, int at, double[] v, double[] out, int outAt) {
-      int headDimV = shape.headDimV();
-      for (int step = 0; step < visible; step++) {
-        int j = inOrder(step, visible);
-        int row = (kvHead * shape.seqlenK() + first + j) * headDimV;
-        double weight = precision.store(weights[at + j], problem.dtype());
-        precision.addScaled(weight, v, row, out, outAt, headDimV);
-      }
-    }
   }
 }

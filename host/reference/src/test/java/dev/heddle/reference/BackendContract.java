@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.junit.jupiter.api.DynamicTest.dynamicTest;
 
+import dev.heddle.core.AttentionOption;
 import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionShape;
 import dev.heddle.core.AttentionStage;
@@ -27,6 +28,7 @@ import dev.heddle.core.Transfers;
 import dev.heddle.core.UnsupportedProblemException;
 import dev.heddle.reference.ContractCases.Case;
 import java.util.ArrayList;
+import java.util.EnumSet;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.LinkedHashSet;
@@ -99,6 +101,15 @@ public abstract class BackendContract {
   }
 
   /**
+   * The options of attention that a rung has; it has to refuse the others. None by default.
+   *
+   * @param operation attention, or a stage of it
+   */
+  protected Set<AttentionOption> options(Operation operation, String algorithm) {
+    return Set.of();
+  }
+
+  /**
    * Whether a rung has to run such an operation on every device of ordinary size, given that it has
    * the storage type: by default all but attention on a rung above {@code flash} or with a head dim
    * beyond 128. A narrower rung says so here, so that what it refuses is on record.
@@ -132,6 +143,17 @@ public abstract class BackendContract {
   }
 
   @TestFactory
+  Stream<DynamicNode> optionsOfAttention() {
+    return everywhere(ContractCases::options);
+  }
+
+  /** What is hidden is not read, be it NaN, and so changes nothing. */
+  @TestFactory
+  Stream<DynamicNode> whatOptionsHideIsNotRead() {
+    return everywhere(ContractCases::hiddenNan);
+  }
+
+  @TestFactory
   Stream<DynamicNode> stagesOfAttentionAlone() {
     return everywhere(ContractCases::stages);
   }
@@ -162,7 +184,7 @@ public abstract class BackendContract {
   @TestFactory
   public Stream<DynamicNode> refusesWhatItDoesNotDeclareAndNothingElse() {
     return onEachDevice(device -> {
-      for (DType dtype : DType.values()) {
+      for (DType dtype : DType.FLOATING) {
         for (Case testCase : allCases(dtype)) {
           Set<Optional<String>> rungs = new LinkedHashSet<>(rungs(device, testCase.chain()));
           rungs.add(Optional.empty());
@@ -178,6 +200,8 @@ public abstract class BackendContract {
     List<Case> cases = new ArrayList<>(ContractCases.attentionShapes(dtype, extent()));
     cases.addAll(ContractCases.attentionValues(dtype));
     cases.addAll(ContractCases.emptyRows(dtype));
+    cases.addAll(ContractCases.options(dtype));
+    cases.addAll(ContractCases.hiddenNan(dtype));
     cases.addAll(ContractCases.stages(dtype));
     cases.addAll(ContractCases.linear(dtype));
     cases.addAll(ContractCases.heads(dtype));
@@ -198,6 +222,10 @@ public abstract class BackendContract {
       known.add("dtype");
       assertThat(limit).as("%s is refused", what).isPresent();
     }
+    if (!operations.stream().allMatch(o -> onSome(device, o, rung, this::hasOptions))) {
+      kinds(operations).forEach(kind -> known.add(kind.label()));
+      assertThat(limit).as("%s is refused", what).isPresent();
+    }
     if (limit.isEmpty()) {
       return;
     }
@@ -212,7 +240,9 @@ public abstract class BackendContract {
                         operation,
                         rung,
                         (o, algorithm) ->
-                            stores(o, algorithm) && isOrdinary(device, o, algorithm)));
+                            stores(o, algorithm)
+                                && hasOptions(o, algorithm)
+                                && isOrdinary(device, o, algorithm)));
     assertThat(ordinary).as("%s is refused for %s", what, limit.get()).isFalse();
   }
 
@@ -228,6 +258,22 @@ public abstract class BackendContract {
 
   private boolean stores(Operation operation, String algorithm) {
     return dtypes(operation, algorithm).contains(operation.dtype());
+  }
+
+  private boolean hasOptions(Operation operation, String algorithm) {
+    return options(operation, algorithm).containsAll(kinds(List.of(operation)));
+  }
+
+  private static Set<AttentionOption> kinds(List<Operation> operations) {
+    Set<AttentionOption> kinds = EnumSet.noneOf(AttentionOption.class);
+    for (Operation operation : operations) {
+      switch (operation) {
+        case AttentionProblem problem -> kinds.addAll(problem.options().kinds());
+        case AttentionStage stage -> kinds.addAll(stage.attention().options().kinds());
+        default -> {}
+      }
+    }
+    return kinds;
   }
 
   private static boolean isOnEveryLadder(Operation operation, String algorithm) {
@@ -248,7 +294,7 @@ public abstract class BackendContract {
   Stream<DynamicNode> aWildKeyReachesOnlyTheRowsThatSeeIt() {
     List<DynamicNode> nodes = new ArrayList<>();
     for (Device device : devices()) {
-      for (DType dtype : DType.values()) {
+      for (DType dtype : DType.FLOATING) {
         for (WildKey wild : WildKey.all(dtype, extent())) {
           for (Optional<String> rung : runningRungs(device, wild.poisoned().chain())) {
             nodes.add(
@@ -413,7 +459,7 @@ public abstract class BackendContract {
         Prepared prepared = session.prepare(problem, plan, tensors);
         assertThatThrownBy(() -> other.run(List.of(prepared)))
             .isInstanceOf(IllegalArgumentException.class);
-        for (DType type : DType.values()) {
+        for (DType type : DType.FLOATING) {
           if (type != DType.FP32) {
             HostTensor narrow = HostTensor.zeros(problem.shape().q(), type);
             assertThatThrownBy(() -> tensors.get("q").write(narrow))
@@ -442,7 +488,7 @@ public abstract class BackendContract {
           Operation problem = some.chain().steps().getFirst().operation();
           Plan plan = plan(new Planner(backend(), device), problem, algorithm);
           try (Session session = backend().open(device)) {
-            for (DType other : DType.values()) {
+            for (DType other : DType.FLOATING) {
               if (other != problem.dtype() && storesAnything(device, other)) {
                 Map<String, DeviceTensor> tensors = allocate(session, problem);
                 tensors.put("k", session.allocate(shape.k(), other));
@@ -490,7 +536,7 @@ public abstract class BackendContract {
   private Stream<DynamicNode> everywhere(Function<DType, List<Case>> cases) {
     List<DynamicNode> nodes = new ArrayList<>();
     for (Device device : devices()) {
-      for (DType dtype : DType.values()) {
+      for (DType dtype : DType.FLOATING) {
         Set<String> refused = new HashSet<>();
         for (Case testCase : cases.apply(dtype)) {
           for (Optional<String> rung : rungs(device, testCase.chain())) {
@@ -590,7 +636,7 @@ public abstract class BackendContract {
   private Stream<DynamicNode> onEachRungThatRuns(Function<DType, Case> cases, RungCheck check) {
     List<DynamicNode> nodes = new ArrayList<>();
     for (Device device : devices()) {
-      for (DType dtype : DType.values()) {
+      for (DType dtype : DType.FLOATING) {
         Case testCase = cases.apply(dtype);
         for (Optional<String> rung : runningRungs(device, testCase.chain())) {
           nodes.add(

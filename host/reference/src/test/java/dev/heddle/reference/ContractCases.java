@@ -1,7 +1,9 @@
 package dev.heddle.reference;
 
+import dev.heddle.core.AttentionOptions;
 import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionShape;
+import dev.heddle.core.BandMask;
 import dev.heddle.core.Chain;
 import dev.heddle.core.DType;
 import dev.heddle.core.HostTensor;
@@ -9,8 +11,10 @@ import dev.heddle.core.Operation;
 import dev.heddle.core.TensorSpec;
 import dev.heddle.reference.BackendContract.Extent;
 import dev.heddle.reference.CaseInputs.Put;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.UnaryOperator;
 
@@ -70,6 +74,78 @@ final class ContractCases {
   /** Problems in which some or all rows see no key. */
   static List<Case> emptyRows(DType dtype) {
     return cases(ConformanceSuite.emptyRows(dtype));
+  }
+
+  /** What attention does to its scores beyond scale and band. */
+  static List<Case> options(DType dtype) {
+    return cases(ConformanceSuite.options(dtype));
+  }
+
+  /**
+   * Keys and values that an option hides from every query and that hold NaN: those at and behind
+   * the key lengths, and every third by a mask, a bias, or a block mask of single keys.
+   */
+  static List<Case> hiddenNan(DType dtype) {
+    AttentionShape shape = new AttentionShape(1, 2, 2, 37, 70, 64, 64);
+    int end = 50;
+    AttentionOptions none = AttentionOptions.NONE;
+    AttentionOptions.Broadcast keysOnly = new AttentionOptions.Broadcast(false, false, false);
+    Map<String, AttentionOptions> hiding =
+        Map.of(
+            "key_lengths", none.withKeyLengths(true),
+            "mask", none.withMask(keysOnly),
+            "bias", none.withBias(keysOnly),
+            "block_mask", none.withBlocks(new AttentionOptions.Blocks(64, 1, false, false)));
+    List<Case> cases = new ArrayList<>();
+    for (BandMask band : List.of(BandMask.NONE, BandMask.causal(BandMask.Alignment.BOTTOM_RIGHT))) {
+      hiding.forEach((tensor, options) -> {
+        AttentionProblem problem =
+            attention(dtype, shape).withMask(band).withOptions(options.withSoftcap(20));
+        cases.add(
+            of(
+                "hidden-nan/" + tensor + (band.isNone() ? "" : "/causal"),
+                problem,
+                tensors -> {
+                  boolean lengths = tensor.equals("key_lengths");
+                  hide(tensors, tensor, lengths ? end : 0);
+                  for (int head = 0; head < shape.headsKv(); head++) {
+                    for (int key = 0; key < shape.seqlenK(); key++) {
+                      if (lengths ? key >= end : key % 3 == 1) {
+                        fillRow(tensors, "k", head * shape.seqlenK() + key);
+                        fillRow(tensors, "v", head * shape.seqlenK() + key);
+                      }
+                    }
+                  }
+                  return tensors;
+                }));
+      });
+    }
+    return cases;
+  }
+
+  private static void hide(Map<String, HostTensor> tensors, String name, int length) {
+    HostTensor values = Objects.requireNonNull(tensors.get(name), name);
+    switch (values.dtype()) {
+      case INT32 -> values.fill(length);
+      case BOOL -> {
+        for (int key = 0; key < values.size(); key++) {
+          values.set(key, key % 3 == 1 ? 0 : 1);
+        }
+      }
+      default -> {
+        for (int key = 1; key < values.size(); key += 3) {
+          values.set(key, Float.NEGATIVE_INFINITY);
+        }
+      }
+    }
+  }
+
+  private static void fillRow(Map<String, HostTensor> tensors, String name, int row) {
+    HostTensor values = Objects.requireNonNull(tensors.get(name), name);
+    int length = values.shape().rowLength();
+    for (int d = 0; d < length; d++) {
+      values.set(row * length + d, Float.NaN);
+    }
   }
 
   static List<Case> stages(DType dtype) {

@@ -24,10 +24,11 @@ import org.junit.jupiter.params.provider.EnumSource;
 class ContractCasesTest {
 
   @ParameterizedTest
-  @EnumSource
+  @EnumSource(names = {"FP32", "FP16", "BF16"})
   void everyCaseIsFiniteAndHasABound(DType dtype) {
     List<Case> cases = new ArrayList<>(ContractCases.attentionValues(dtype));
     cases.addAll(ContractCases.emptyRows(dtype));
+    cases.addAll(ContractCases.options(dtype));
     cases.addAll(ContractCases.stages(dtype));
     cases.addAll(ContractCases.linear(dtype));
     cases.add(ContractCases.layer(dtype));
@@ -37,17 +38,17 @@ class ContractCasesTest {
       assertThat(testCase.expectation().overflowing()).as("%s", testCase).isEmpty();
       testCase
           .inputs()
-          .values()
-          .forEach(tensor -> {
+          .forEach((name, tensor) -> {
             for (double value : tensor.toDoubles()) {
-              assertThat(value).as("%s", testCase).isFinite();
+              // A bias hides keys by -inf.
+              assertThat(Double.isFinite(value) || name.equals("bias")).as("%s", testCase).isTrue();
             }
           });
     }
   }
 
   @ParameterizedTest
-  @EnumSource
+  @EnumSource(names = {"FP32", "FP16", "BF16"})
   void subnormalsAreSubnormalInTheType(DType dtype) {
     double smallestNormal = dtype == DType.FP16 ? 0x1p-14 : 0x1p-126;
     for (Case testCase : ContractCases.attentionValues(dtype)) {
@@ -64,7 +65,7 @@ class ContractCasesTest {
 
   @Test
   void theSmallExtentIsSmallAndLeavesNoMaskAndNoKindOfShapeOut() {
-    for (DType dtype : DType.values()) {
+    for (DType dtype : DType.FLOATING) {
       Map<BandMask, Set<AttentionShape>> shapes = new HashMap<>();
       List<AttentionProblem> problems =
           ContractCases.attentionShapes(dtype, Extent.SMALL).stream()

@@ -67,7 +67,7 @@ class FuzzCaseTest {
       assertThat(CASES).anyMatch(c -> c.v() == values);
     }
     assertThat(CASES.stream().map(FuzzCase::dtype).collect(Collectors.toSet()))
-        .containsExactlyInAnyOrder(DType.values());
+        .containsExactlyInAnyOrderElementsOf(DType.FLOATING);
     assertThat(CASES).anyMatch(c -> c.problem().softmaxScale() == 0);
     assertThat(CASES).anyMatch(c -> c.problem().softmaxScale() < 0);
   }

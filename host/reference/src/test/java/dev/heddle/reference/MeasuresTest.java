@@ -150,7 +150,7 @@ class MeasuresTest {
   @Test
   void theExactResultRoundedAlwaysPasses() {
     SplittableRandom random = new SplittableRandom(3);
-    for (DType dtype : DType.values()) {
+    for (DType dtype : DType.FLOATING) {
       for (int trial = 0; trial < 100_000; trial++) {
         float exact = (float) random.nextGaussian() * Math.scalb(1f, random.nextInt(-26, 14));
         ExpectedTensor one = expected(dtype, 0, exact);

@@ -201,7 +201,7 @@ class OracleTest {
 
   @Test
   void theOracleDoesNotRoundToTheStorageTypeButPlainArithmeticDoes() {
-    for (DType dtype : DType.values()) {
+    for (DType dtype : DType.FLOATING) {
       Operation problem = new LinearProblem(3, 11, 4, true, dtype);
       Map<String, double[]> inputs = widened(ContractCases.gaussian(problem.inputs()));
       double[] exact = EXACT.evaluate(problem, inputs).get("y");

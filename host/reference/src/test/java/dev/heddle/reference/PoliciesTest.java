@@ -132,7 +132,7 @@ class PoliciesTest {
   @ParameterizedTest
   @MethodSource("policies")
   void nanNeverPasses(TolerancePolicy policy) {
-    for (DType dtype : DType.values()) {
+    for (DType dtype : DType.FLOATING) {
       for (double reference : new double[] {0, 1, -INF, INF, Double.NaN}) {
         ExpectedTensor expected = expected(dtype, 1, reference, 2);
         Verdict.Judged judged = policy.judge(expected, tensor(dtype, 1, Float.NaN, 2));
@@ -178,7 +178,7 @@ class PoliciesTest {
   @MethodSource("policies")
   void theExactResultRoundedPasses(TolerancePolicy policy) {
     double[] exact = {1 / 3.0, -2 / 3.0, 1e-3 / 7, 100 / 3.0, 0};
-    for (DType dtype : DType.values()) {
+    for (DType dtype : DType.FLOATING) {
       HostTensor rounded = HostTensor.zeros(Shape.of(exact.length), dtype);
       IntStream.range(0, exact.length).forEach(i -> rounded.set(i, (float) exact[i]));
       assertThat(policy.judge(expected(dtype, exact), rounded).passes()).isTrue();

@@ -1,6 +1,5 @@
 package dev.heddle.tornado;
 
-import dev.heddle.core.DType;
 import dev.heddle.core.GuardedTensor;
 import dev.heddle.core.HostTensor;
 import dev.heddle.core.TensorSpec;
@@ -8,7 +7,9 @@ import dev.heddle.core.kernel.RecipeLimits;
 import dev.heddle.tornado.kernels.Tensors;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import uk.ac.manchester.tornado.api.types.arrays.ByteArray;
 import uk.ac.manchester.tornado.api.types.arrays.FloatArray;
+import uk.ac.manchester.tornado.api.types.arrays.IntArray;
 import uk.ac.manchester.tornado.api.types.arrays.ShortArray;
 import uk.ac.manchester.tornado.api.types.arrays.TornadoNativeArray;
 import uk.ac.manchester.tornado.runtime.common.XPUDeviceBufferState;
@@ -52,7 +53,12 @@ final class TornadoTensor extends GuardedTensor {
 
   private static TornadoNativeArray array(TensorSpec spec) {
     int elements = Math.toIntExact(spec.shape().elements() + 2L * Tensors.BAND);
-    return spec.dtype() == DType.FP32 ? new FloatArray(elements) : new ShortArray(elements);
+    return switch (spec.dtype()) {
+      case FP32 -> new FloatArray(elements);
+      case FP16, BF16 -> new ShortArray(elements);
+      case INT32 -> new IntArray(elements);
+      case BOOL -> new ByteArray(elements);
+    };
   }
 
   /** What kernels are given. */
@@ -80,27 +86,27 @@ final class TornadoTensor extends GuardedTensor {
 
   @Override
   protected void upload(HostTensor source) {
-    payload().copyFrom(segment(source));
+    payload().copyFrom(source.segment());
     driver.upload(array, buffer);
   }
 
   @Override
   protected void download(HostTensor target) {
     fetch(bandBytes, payloadBytes());
-    segment(target).copyFrom(payload());
+    target.segment().copyFrom(payload());
   }
 
   @Override
   protected void fillWithNan() {
     MemorySegment payload = payload();
-    if (dtype() == DType.FP32) {
-      for (long i = 0; i < shape().elements(); i++) {
-        payload.setAtIndex(ValueLayout.JAVA_FLOAT_UNALIGNED, i, Float.NaN);
-      }
-    } else {
+    if (dtype().isHalf()) {
       short nan = dtype().encode(Float.NaN);
       for (long i = 0; i < shape().elements(); i++) {
         payload.setAtIndex(ValueLayout.JAVA_SHORT_UNALIGNED, i, nan);
+      }
+    } else {
+      for (long i = 0; i < payloadBytes() / Float.BYTES; i++) {
+        payload.setAtIndex(ValueLayout.JAVA_FLOAT_UNALIGNED, i, Float.NaN);
       }
     }
     driver.upload(array, buffer);
@@ -130,12 +136,6 @@ final class TornadoTensor extends GuardedTensor {
       }
     }
     return true;
-  }
-
-  private static MemorySegment segment(HostTensor tensor) {
-    return tensor.dtype() == DType.FP32
-        ? MemorySegment.ofArray(tensor.floats())
-        : MemorySegment.ofArray(tensor.patterns());
   }
 
   @Override

@@ -40,6 +40,8 @@ final class Rounding {
   static void round(DType dtype, float[] array, int offset, int length) {
     switch (dtype) {
       case FP32 -> {}
+      case INT32, BOOL ->
+          throw new IllegalArgumentException("no operation stores its result as " + dtype.label());
       case FP16 -> toFp16(array, offset, length);
       case BF16 -> toBf16(array, offset, length);
     }

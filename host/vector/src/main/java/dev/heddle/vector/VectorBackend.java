@@ -33,7 +33,7 @@ public final class VectorBackend implements Backend {
   static final String TILED = "tiled";
   static final String COPY = "copy";
 
-  static final Set<DType> DTYPES = Set.of(DType.values());
+  static final Set<DType> DTYPES = Set.copyOf(DType.FLOATING);
 
   private static final String MODULE = "jdk.incubator.vector";
 
@@ -91,6 +91,7 @@ public final class VectorBackend implements Backend {
             plan,
             DTYPES,
             algorithms(device, operation),
+            Set.of(),
             scratchBytes(operation, plan, cores));
     return common.or(() -> tooLong(operation, plan));
   }

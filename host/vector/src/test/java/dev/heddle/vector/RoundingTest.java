@@ -18,7 +18,7 @@ class RoundingTest {
 
   /** Every sign, exponent and upper mantissa; NaN and infinities among them. */
   @ParameterizedTest
-  @EnumSource(DType.class)
+  @EnumSource(names = {"FP32", "FP16", "BF16"})
   void roundsAsTheTypeDoes(DType dtype) {
     int lows = LOW.length;
     float[] x = new float[(1 << 16) * lows];
@@ -43,7 +43,7 @@ class RoundingTest {
 
   /** Whatever the length leaves for the last, and nothing before or after. */
   @ParameterizedTest
-  @EnumSource(DType.class)
+  @EnumSource(names = {"FP32", "FP16", "BF16"})
   void touchesItsElementsAndNoOther(DType dtype) {
     float third = 1 / 3f;
     for (int length = 0; length < 3 * Lanes.LANES; length++) {

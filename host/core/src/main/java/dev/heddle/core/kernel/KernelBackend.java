@@ -1,5 +1,6 @@
 package dev.heddle.core.kernel;
 
+import dev.heddle.core.AttentionOption;
 import dev.heddle.core.Backend;
 import dev.heddle.core.DType;
 import dev.heddle.core.Device;
@@ -55,6 +56,11 @@ public abstract class KernelBackend<D, K extends KernelCatalog> implements Backe
 
   /** The storage types in which a rung runs an operation. */
   protected abstract Set<DType> dtypes(Operation operation, String algorithm);
+
+  /** The options of attention that a rung has; none by default. */
+  protected Set<AttentionOption> options(Operation operation, String algorithm) {
+    return Set.of();
+  }
 
   /** Macros that an operation and a device give a kernel for it; no plan chooses them. */
   protected abstract SortedMap<String, Integer> given(D target, Operation operation);
@@ -116,6 +122,9 @@ public abstract class KernelBackend<D, K extends KernelCatalog> implements Backe
   private Optional<Refusal> refusal(D target, Operation operation, Plan plan) {
     return Refusal.ofAlgorithm(device(target), operation, plan, ladder(target, operation))
         .or(() -> Refusal.unlessAmong(dtypes(operation, plan.algorithm()), operation.dtype()))
+        .or(() ->
+            Refusal.unlessOptions(
+                options(operation, plan.algorithm()), operation, plan.algorithm()))
         .or(() ->
             kernels
                 .tunables(file(operation, plan.algorithm()))

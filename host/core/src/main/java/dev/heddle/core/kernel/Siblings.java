@@ -58,6 +58,7 @@ public final class Siblings {
       case FP32 -> 0;
       case FP16 -> 1;
       case BF16 -> 2;
+      case INT32, BOOL -> throw new IllegalArgumentException("operands are never " + dtype.label());
     };
   }
 

@@ -114,6 +114,8 @@ public final class SafetensorsFile {
       case FP32 -> "F32";
       case FP16 -> "F16";
       case BF16 -> "BF16";
+      case INT32 -> "I32";
+      case BOOL -> "BOOL";
     };
   }
 
@@ -160,7 +162,7 @@ public final class SafetensorsFile {
       throw input.failure("has no tensor '" + name + "'; it has " + listed(header));
     }
     Optional<DType> dtype =
-        Arrays.stream(DType.values()).filter(d -> label(d).equals(entry.dtype())).findFirst();
+        DType.FLOATING.stream().filter(d -> label(d).equals(entry.dtype())).findFirst();
     if (dtype.isEmpty()) {
       throw input.failure(
           "tensor '"

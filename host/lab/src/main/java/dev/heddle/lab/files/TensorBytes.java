@@ -1,6 +1,5 @@
 package dev.heddle.lab.files;
 
-import dev.heddle.core.DType;
 import dev.heddle.core.HostTensor;
 import java.io.EOFException;
 import java.io.IOException;
@@ -25,10 +24,11 @@ final class TensorBytes {
       piece.clear().limit(count * tensor.dtype().bytes());
       readFully(file, at, piece);
       piece.flip();
-      if (tensor.dtype() == DType.FP32) {
-        piece.asFloatBuffer().get(tensor.floats(), done, count);
-      } else {
-        piece.asShortBuffer().get(tensor.patterns(), done, count);
+      switch (tensor.dtype()) {
+        case FP32 -> piece.asFloatBuffer().get(tensor.floats(), done, count);
+        case FP16, BF16 -> piece.asShortBuffer().get(tensor.patterns(), done, count);
+        case INT32 -> piece.asIntBuffer().get(tensor.ints(), done, count);
+        case BOOL -> piece.get(tensor.bytes(), done, count);
       }
       done += count;
       at += piece.limit();
@@ -42,10 +42,11 @@ final class TensorBytes {
     for (int done = 0; done < tensor.size(); ) {
       int count = Math.min(perPiece, tensor.size() - done);
       piece.clear().limit(count * tensor.dtype().bytes());
-      if (tensor.dtype() == DType.FP32) {
-        piece.asFloatBuffer().put(tensor.floats(), done, count);
-      } else {
-        piece.asShortBuffer().put(tensor.patterns(), done, count);
+      switch (tensor.dtype()) {
+        case FP32 -> piece.asFloatBuffer().put(tensor.floats(), done, count);
+        case FP16, BF16 -> piece.asShortBuffer().put(tensor.patterns(), done, count);
+        case INT32 -> piece.asIntBuffer().put(tensor.ints(), done, count);
+        case BOOL -> piece.put(tensor.bytes(), done, count).rewind();
       }
       writeFully(piece, file);
       done += count;

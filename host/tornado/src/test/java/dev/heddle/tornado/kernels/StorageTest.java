@@ -20,6 +20,7 @@ class StorageTest {
       case FP32 -> Storage.FP32;
       case FP16 -> Storage.FP16;
       case BF16 -> Storage.BF16;
+      case INT32, BOOL -> throw new IllegalArgumentException(dtype.label());
     };
   }
 
@@ -43,7 +44,7 @@ class StorageTest {
 
   @Test
   void codesAreThoseThatTheHostSends() {
-    for (DType dtype : DType.values()) {
+    for (DType dtype : DType.FLOATING) {
       assertThat(code(dtype)).isEqualTo(Siblings.code(dtype));
     }
   }
