@@ -60,13 +60,21 @@ public record ArgumentStruct(String name, List<Field> fields) {
    * @throws IllegalStateException when a member has a type that the host can't lay out
    */
   public static Optional<ArgumentStruct> find(String name, KernelSource source) {
+    return all(source).stream().filter(struct -> struct.name.equals(name)).findFirst();
+  }
+
+  /**
+   * All structs in a kernel's source.
+   *
+   * @throws IllegalStateException when a member has a type that the host can't lay out
+   */
+  public static List<ArgumentStruct> all(KernelSource source) {
+    List<ArgumentStruct> structs = new ArrayList<>();
     Matcher struct = STRUCT.matcher(source.text());
     while (struct.find()) {
-      if (struct.group(2).equals(name)) {
-        return Optional.of(new ArgumentStruct(name, members(name, struct.group(1))));
-      }
+      structs.add(new ArgumentStruct(struct.group(2), members(struct.group(2), struct.group(1))));
     }
-    return Optional.empty();
+    return List.copyOf(structs);
   }
 
   /**
@@ -75,11 +83,8 @@ public record ArgumentStruct(String name, List<Field> fields) {
    */
   public static Map<String, Integer> sizes(KernelSource source) {
     Map<String, Integer> sizes = new TreeMap<>();
-    Matcher struct = STRUCT.matcher(source.text());
-    while (struct.find()) {
-      String name = struct.group(2);
-      ArgumentStruct laidOut = new ArgumentStruct(name, members(name, struct.group(1)));
-      sizes.put(name.toUpperCase(Locale.ROOT) + "_BYTES", laidOut.bytes());
+    for (ArgumentStruct struct : all(source)) {
+      sizes.put(struct.name.toUpperCase(Locale.ROOT) + "_BYTES", struct.bytes());
     }
     return sizes;
   }
@@ -116,17 +121,20 @@ public record ArgumentStruct(String name, List<Field> fields) {
     return roundUp(last.offset + last.type.bytes, alignment);
   }
 
+  /** Names of the members, in order. */
+  public Set<String> names() {
+    return fields.stream().map(Field::name).collect(Collectors.toCollection(LinkedHashSet::new));
+  }
+
   /**
-   * The struct with these values.
+   * The struct with these values, among which there may be those of other structs.
    *
-   * @throws IllegalStateException when a member has no value or a value no member
+   * @throws IllegalStateException when a member has no value
    */
   public byte[] pack(Map<String, Number> values) {
-    Set<String> names =
-        fields.stream().map(Field::name).collect(Collectors.toCollection(LinkedHashSet::new));
-    if (!names.equals(values.keySet())) {
+    if (!values.keySet().containsAll(names())) {
       throw new IllegalStateException(
-          name + " has the members " + names + " but the host has values for " + values.keySet());
+          name + " has the members " + names() + " but the host has values for " + values.keySet());
     }
     ByteBuffer buffer = ByteBuffer.allocate(bytes()).order(ByteOrder.nativeOrder());
     for (Field field : fields) {

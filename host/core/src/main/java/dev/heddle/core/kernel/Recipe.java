@@ -17,7 +17,7 @@ import java.util.TreeMap;
  * @param file the kernel file
  * @param macros every macro's value, tunables included
  * @param launches kernels in order
- * @param args values of the members of the kernels' argument struct
+ * @param args values of the members of the kernels' argument structs
  * @param scratch fp32 tensors that live only between the launches, by name
  * @param optional arguments that kernels accept as null where the operation has no such tensor
  * @param localBytes most local memory (CUDA: shared memory) that a group takes in one of the
@@ -83,6 +83,11 @@ public record Recipe(
       this(kernel, groups, local, tensors, 0);
     }
 
+    /** The same launch with other tensors behind its buffer arguments. */
+    public Launch withTensors(Map<String, String> other) {
+      return new Launch(kernel, groups, local, other, dynamicBytes);
+    }
+
     /** The same launch with so much memory of a group, bytes. */
     public Launch withDynamicBytes(int bytes) {
       return new Launch(kernel, groups, local, tensors, bytes);
@@ -130,6 +135,11 @@ public record Recipe(
   /** The same recipe with other launches. */
   public Recipe withLaunches(List<Launch> other) {
     return new Recipe(file, macros, other, args, scratch, optional, localBytes, privateBytes);
+  }
+
+  /** The same recipe with other values for the members of the kernels' argument structs. */
+  public Recipe withArgs(Map<String, Number> other) {
+    return new Recipe(file, macros, launches, other, scratch, optional, localBytes, privateBytes);
   }
 
   /** The same recipe with these scratch tensors. */

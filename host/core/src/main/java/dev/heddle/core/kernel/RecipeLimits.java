@@ -105,10 +105,13 @@ public record RecipeLimits(String groups, String localMemory, Names names) {
   }
 
   private static Optional<Refusal> tooManyHeads(AttentionProblem attention) {
-    return tooMany(
-        "batchHeads",
-        "batch * headsQ",
-        (long) attention.shape().batch() * attention.shape().headsQ());
+    long heads = (long) attention.shape().batch() * attention.shape().headsQ();
+    return tooMany("batchHeads", "batch * headsQ", heads)
+        .or(() ->
+            attention.options().hidesKeys()
+                ? tooMany(
+                    "maskRows", "batch * headsQ * seqlenQ", heads * attention.shape().seqlenQ())
+                : Optional.empty());
   }
 
   private static Optional<Refusal> tooMany(String limit, String product, long value) {

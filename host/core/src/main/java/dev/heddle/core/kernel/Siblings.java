@@ -1,15 +1,21 @@
 package dev.heddle.core.kernel;
 
+import dev.heddle.core.AttentionOptions;
+import dev.heddle.core.AttentionOptions.Blocks;
+import dev.heddle.core.AttentionOptions.Broadcast;
 import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionShape;
 import dev.heddle.core.AttentionStage;
+import dev.heddle.core.BandMask.Alignment;
 import dev.heddle.core.DType;
 import dev.heddle.core.HeadsTranspose;
 import dev.heddle.core.LinearProblem;
 import dev.heddle.core.Operation;
 import dev.heddle.core.kernel.Recipe.Launch;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.SortedMap;
 import java.util.TreeMap;
 
@@ -177,6 +183,88 @@ public final class Siblings {
         "mask_right", attention.mask().clampedRight(shape),
         "mask_offset", attention.mask().offset(shape),
         "softmax_scale", attention.softmaxScale());
+  }
+
+  /**
+   * The recipe of a kernel that knows attention's options: its launches take the options' tensors
+   * and struct, and the macro {@code OPTIONS} says whether there are any.
+   */
+  public static Recipe withOptions(Recipe recipe, Operation operation) {
+    AttentionProblem attention =
+        switch (operation) {
+          case AttentionProblem problem -> problem;
+          case AttentionStage stage -> stage.attention();
+          default -> throw new IllegalArgumentException(operation.name() + " has no options");
+        };
+    AttentionOptions options = attention.options();
+    List<Launch> launches = new ArrayList<>();
+    for (Launch launch : recipe.launches()) {
+      Map<String, String> tensors = new TreeMap<>(launch.tensors());
+      boolean attends = tensors.containsKey("v");
+      boolean softmax = tensors.containsKey("scores") && !tensors.containsKey("q");
+      if (attends || softmax) {
+        tensors.putAll(same("key_lengths", "mask", "bias", "block_mask"));
+      }
+      if (softmax || (attends && tensors.containsKey("q"))) {
+        tensors.putAll(same("alibi_slopes", "sinks"));
+      }
+      if (softmax) {
+        tensors.putAll(same("score_output"));
+      }
+      launches.add(launch.withTensors(tensors));
+    }
+    Map<String, Number> values = new TreeMap<>(recipe.args());
+    values.putAll(optionArgs(attention));
+    return recipe
+        .withLaunches(launches)
+        .withArgs(values)
+        .withMacro("OPTIONS", options.isNone() ? 0 : 1)
+        .withOptional(
+            "lse",
+            "key_lengths",
+            "mask",
+            "bias",
+            "block_mask",
+            "alibi_slopes",
+            "sinks",
+            "score_output");
+  }
+
+  /** What kernels that know attention's options are told of them at run time. */
+  private static Map<String, Number> optionArgs(AttentionProblem attention) {
+    AttentionOptions options = attention.options();
+    Map<String, Number> values = new TreeMap<>();
+    strides("mask", options.mask(), attention.shape(), values);
+    strides("bias", options.bias(), attention.shape(), values);
+    Blocks blocks = options.blocks().orElse(new Blocks(1, 1, false, false));
+    long blockElements =
+        (long) Math.ceilDiv(attention.shape().seqlenQ(), blocks.rows())
+            * Math.ceilDiv(attention.shape().seqlenK(), blocks.keys());
+    values.put(
+        "block_stride_b",
+        blocks.batch() ? blockElements * (blocks.heads() ? attention.shape().headsQ() : 1) : 0);
+    values.put("block_stride_h", blocks.heads() ? blockElements : 0);
+    values.put("block_rows", blocks.rows());
+    values.put("block_keys", blocks.keys());
+    values.put("bottom_right", attention.mask().alignment() == Alignment.BOTTOM_RIGHT ? 1 : 0);
+    values.put("score_stage", options.scoreOutput().map(Enum::ordinal).orElse(0));
+    values.put("softcap", options.softcap());
+    values.put("dropout_scale", options.dropout().keptScale());
+    values.put("dropout_threshold", options.dropout().threshold());
+    values.put("seed_low", (int) options.dropout().seed());
+    values.put("seed_high", (int) (options.dropout().seed() >>> 32));
+    return values;
+  }
+
+  /** Rows of SEQLEN_K elements from one index to the next along each axis. */
+  private static void strides(
+      String tensor, Optional<Broadcast> layout, AttentionShape shape, Map<String, Number> values) {
+    Broadcast axes = layout.orElse(new Broadcast(false, false, false));
+    long rows = axes.rows() ? shape.seqlenQ() : 1;
+    long heads = axes.heads() ? shape.headsQ() : 1;
+    values.put(tensor + "_stride_b", axes.batch() ? rows * heads : 0);
+    values.put(tensor + "_stride_h", axes.heads() ? rows : 0);
+    values.put(tensor + "_stride_q", axes.rows() ? 1 : 0);
   }
 
   // ---- linear

@@ -63,7 +63,7 @@ public record Signature(String kernel, List<Parameter> parameters) {
    * @param elements storage types by the names that the language has for them: {@code float}
    * @param tensors the tensors that the host has, by the parameter's name
    * @param optional parameters that are null when they are not among the tensors
-   * @param values members of the struct
+   * @param values members of the structs
    * @throws IllegalStateException when the kernel has a parameter that the host has nothing for, or
    *     the host something that the kernel has no parameter for
    */
@@ -88,6 +88,13 @@ public record Signature(String kernel, List<Parameter> parameters) {
     }
     if (!left.isEmpty()) {
       throw new IllegalStateException(kernel + " has no parameter for the host's tensors " + left);
+    }
+    Set<String> unknown = new TreeSet<>(values.keySet());
+    ArgumentStruct.all(source).forEach(struct -> unknown.removeAll(struct.names()));
+    if (!unknown.isEmpty()) {
+      throw new IllegalStateException(
+          "%s includes no struct with the members %s that the host has values for"
+              .formatted(kernel, unknown));
     }
     return arguments;
   }
