@@ -375,7 +375,6 @@ public final class Siblings {
         macros(cache, tunables),
         List.of(launch),
         Map.of(
-            "batch", cache.batch(),
             "heads", cache.heads(),
             "capacity", cache.capacity(),
             "added", cache.added(),
@@ -397,13 +396,23 @@ public final class Siblings {
                 groups(rotary.seqlen(), threadsM),
                 (long) rotary.batch() * rotary.heads()),
             List.of(threadsN, threadsM, 1),
-            same("x", "cos", "sin", "positions", "y"));
+            // Named as no function of the languages is.
+            Map.of(
+                "x",
+                "x",
+                "cos_table",
+                "cos",
+                "sin_table",
+                "sin",
+                "positions",
+                "positions",
+                "y",
+                "y"));
     return Recipe.of(
         file,
         macros(rotary, tunables),
         List.of(launch),
         Map.of(
-            "batch", rotary.batch(),
             "heads", rotary.heads(),
             "seqlen", rotary.seqlen(),
             "head_dim", rotary.headDim(),
@@ -444,7 +453,6 @@ public final class Siblings {
             macros(linear, tunables),
             List.of(launch),
             Map.of(
-                "batch", shape.batch(),
                 "heads_q", shape.headsQ(),
                 "heads_kv", shape.headsKv(),
                 "seqlen", shape.seqlenK(),
@@ -469,6 +477,11 @@ public final class Siblings {
         macros,
         List.of(launch),
         Map.of("iterations", iterations, "factor", 1f, "addend", 0f));
+  }
+
+  /** What a language says that has no kernel for an operation, and so refuses it before. */
+  public static IllegalArgumentException absent(Operation operation) {
+    return new IllegalArgumentException("no kernel computes " + operation.name());
   }
 
   // ---- geometry
