@@ -329,6 +329,9 @@ public record Fuzz(
   /** The command that asks one device a failure's smallest problem again. */
   public static String command(Failure failure, TolerancePolicy policy) {
     return Conformance.command(
-        "--fuzz-case " + failure.smallest, failure.device, Optional.of(failure.algorithm), policy);
+        "--fuzz-case " + failure.smallest,
+        failure.device,
+        Optional.of(failure.algorithm),
+        Optional.of(policy.name()));
   }
 }
