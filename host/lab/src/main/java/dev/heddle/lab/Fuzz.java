@@ -1,5 +1,6 @@
 package dev.heddle.lab;
 
+import dev.heddle.core.AttentionOptions;
 import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.Chain;
 import dev.heddle.core.DType;
@@ -212,7 +213,7 @@ public record Fuzz(
     if (request.algorithm.isEmpty()) {
       return;
     }
-    AttentionProblem any = FuzzCase.draw(0, 0).problem();
+    AttentionProblem any = FuzzCase.draw(0, 0).problem().withOptions(AttentionOptions.NONE);
     List<String> known =
         candidates.stream()
             .flatMap(c ->

@@ -245,7 +245,8 @@ public final class ScalarOperations {
       double unit = row.staysNatural() ? precision.scale(1) : 1;
       biased = new double[row.visible];
       double[] exponents = new double[row.visible];
-      double largest = row.sinks() ? precision.round(row.sink() * unit) : Double.NEGATIVE_INFINITY;
+      double largest =
+          row.sinks() ? precision.round(row.sink() * precision.scale(1)) : Double.NEGATIVE_INFINITY;
       double sink = largest;
       for (int j = 0; j < row.visible; j++) {
         boolean hidden = row.hides(row.first + j);
