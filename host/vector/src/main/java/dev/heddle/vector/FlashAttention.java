@@ -126,7 +126,7 @@ final class FlashAttention implements HostSession.Kernel {
     long order = (long) Math.ceilDiv(rowsPerUnit(shape), PANEL) * Integer.BYTES;
     long state =
         (shape.headDim() + BLOCK_N + CHUNK + paddedHeadDimV + State.VECTORS) * PANEL * Float.BYTES
-            + (long) ScoreOptions.dropoutElements(problem) * Float.BYTES
+            + ScoreTile.elements(problem) * Float.BYTES
             + 2L * PANEL * Integer.BYTES;
     return (long) shape.batch() * shape.headsKv() * packed + order + workers * state;
   }
@@ -215,9 +215,9 @@ final class FlashAttention implements HostSession.Kernel {
         state.qPanel,
         0);
     int headKv = shape.kvHead(state.firstRow / shape.seqlenQ());
-    int tile = state.tileFrom(state.beginKey);
+    int tile = state.options.start(state.beginKey, state.endKey);
     while (tile < state.endKey) {
-      int keys = state.keysOfTile(tile);
+      int keys = state.options.keys(tile, state.endKey);
       state.tiles++;
       for (int j = 0; j < keys; j += STRIP) {
         MicroKernel.multiply(
@@ -254,7 +254,7 @@ final class FlashAttention implements HostSession.Kernel {
         state.accumulate(e, dims);
       }
       addWildValues(state, headKv, tile, keys);
-      tile = state.tileFrom(tile + keys);
+      tile = state.options.start(tile + keys, state.endKey);
     }
     finish(state);
   }
@@ -266,7 +266,7 @@ final class FlashAttention implements HostSession.Kernel {
     for (int key = wild.next(tile, end); key < end; key = wild.next(key + 1, end)) {
       int row = v.offset() + (headKv * shape.seqlenK() + key) * headDimV;
       for (int lane = 0; lane < state.rows; lane++) {
-        if (!state.queries[lane].hides(key)) {
+        if (!state.options.query(lane).hides(key)) {
           float p = state.scores[(key - tile) * PANEL + lane];
           for (int e = 0; e < headDimV; e++) {
             state.acc[e * PANEL + lane] += p * v.array()[row + e];
@@ -280,7 +280,7 @@ final class FlashAttention implements HostSession.Kernel {
     for (int lane = 0; lane < state.rows; lane++) {
       int row = state.firstRow + lane;
       float l = state.l[lane];
-      boolean empty = !state.queries[lane].seesAny();
+      boolean empty = !(l > 0) && !state.options.query(lane).seesAny();
       float inverse = 1 / l;
       int to = out.offset() + row * headDimV;
       for (int e = 0; e < headDimV; e++) {
@@ -289,7 +289,7 @@ final class FlashAttention implements HostSession.Kernel {
       Rounding.round(problem.dtype(), out.array(), to, headDimV);
       if (lse != null) {
         lse.array()[lse.offset() + row] =
-            empty ? state.queries[lane].sink() : (float) (state.m[lane] + Math.log(l));
+            empty ? state.options.query(lane).sink() : (float) (state.m[lane] + Math.log(l));
       }
     }
   }
@@ -311,15 +311,9 @@ final class FlashAttention implements HostSession.Kernel {
     final float[] zeros = new float[PANEL];
     final float[] firstInTile = new float[PANEL];
     final float[] endInTile = new float[PANEL];
-    final float[] factors = new float[ScoreOptions.dropoutElements(problem)];
     final int[] first = new int[PANEL];
     final int[] end = new int[PANEL];
-    final ScoreOptions.Row[] queries = new ScoreOptions.Row[PANEL];
-
-    /** Of the queries, one for each row of the block mask. */
-    final ScoreOptions.Row[] blockRows = new ScoreOptions.Row[PANEL];
-
-    int blockRowCount;
+    final ScoreTile options = new ScoreTile(problem, FlashAttention.this.options);
     int firstRow;
     int rows;
     int width;
@@ -343,15 +337,15 @@ final class FlashAttention implements HostSession.Kernel {
                   sum,
                   zeros,
                   firstInTile,
-                  endInTile,
-                  factors)
+                  endInTile)
               .mapToLong(array -> array.length)
               .sum();
-      return floats * Float.BYTES + ((long) first.length + end.length) * Integer.BYTES;
+      return (floats + options.elements()) * Float.BYTES
+          + ((long) first.length + end.length) * Integer.BYTES;
     }
 
     /** Turns to a query block; returns how many keys it has to look at. */
-    int bind(ScoreOptions options, int unit, int block) {
+    int bind(ScoreOptions from, int unit, int block) {
       firstRow = unit * rowsPerUnit + block * PANEL;
       rows = Math.min(PANEL, rowsPerUnit - block * PANEL);
       width = Lanes.tileWidth(rows);
@@ -359,16 +353,11 @@ final class FlashAttention implements HostSession.Kernel {
       maxFirst = 0;
       minEnd = shape.seqlenK();
       endKey = 0;
-      blockRowCount = 0;
+      options.bind(from, firstRow, rows, width);
       for (int lane = 0; lane < PANEL; lane++) {
-        // Lanes past the last row repeat it, so that they ask for no key that nobody needs.
-        ScoreOptions.Row query = options.row(firstRow + Math.min(lane, rows - 1));
-        queries[lane] = query;
+        ScoreOptions.Row query = options.query(lane);
         first[lane] = query.first;
         end[lane] = query.end;
-        if (blockRowCount == 0 || !query.sharesBlocksWith(blockRows[blockRowCount - 1])) {
-          blockRows[blockRowCount++] = query;
-        }
         // A sink is a key with a score of its own and no value.
         m[lane] = query.sink();
         if (first[lane] < end[lane]) {
@@ -379,41 +368,9 @@ final class FlashAttention implements HostSession.Kernel {
         minEnd = Math.min(minEnd, end[lane]);
       }
       beginKey = minFirst - minFirst % STRIP;
-      Arrays.fill(l, options.hasSinks() ? 1 : 0);
+      Arrays.fill(l, from.hasSinks() ? 1 : 0);
       Arrays.fill(acc, 0);
       return Math.max(0, endKey - beginKey);
-    }
-
-    /** The first key of the next tile: from there on, the first of which any query sees a block. */
-    int tileFrom(int from) {
-      if (!options.hasBlocks()) {
-        return from;
-      }
-      int key = from;
-      while (key < endKey && !seesBlockOf(key)) {
-        key = options.blockStart(key) + options.blockKeys();
-      }
-      return key < endKey ? key - key % STRIP : endKey;
-    }
-
-    /** How many keys a tile has: up to the last of which any query sees a block. */
-    int keysOfTile(int tile) {
-      int last = Math.min(tile + BLOCK_N, endKey);
-      if (options.hasBlocks()) {
-        while (!seesBlockOf(last - 1)) {
-          last = options.blockStart(last - 1);
-        }
-      }
-      return roundUp(last - tile, STRIP);
-    }
-
-    private boolean seesBlockOf(int key) {
-      for (int row = 0; row < blockRowCount; row++) {
-        if (blockRows[row].seesBlockOf(key)) {
-          return true;
-        }
-      }
-      return false;
     }
 
     /**
@@ -421,24 +378,11 @@ final class FlashAttention implements HostSession.Kernel {
      */
     void softmaxWithOptions(int tile, int keys) {
       int real = Math.min(keys, shape.seqlenK() - tile);
-      if (width == PANEL) {
-        options.softcap(scores, 0, keys * PANEL);
-      } else {
-        for (int j = 0; j < keys; j++) {
-          options.softcap(scores, j * PANEL, width);
-        }
-      }
-      for (int lane = 0; lane < rows; lane++) {
-        queries[lane].shift(tile, real, scores, lane, PANEL);
-      }
+      options.change(scores, tile, keys, real);
       hide(tile, keys);
-      for (int lane = 0; lane < rows; lane++) {
-        queries[lane].hide(tile, real, scores, lane, PANEL, Float.NEGATIVE_INFINITY);
-      }
+      options.hide(scores, tile, real);
       softmax(keys);
-      for (int lane = 0; lane < rows; lane++) {
-        queries[lane].drop(tile, real, scores, lane, PANEL, factors);
-      }
+      options.drop(scores, tile, real);
     }
 
     /** Sets scores of hidden pairs to -inf; a tile that every query sees whole costs nothing. */

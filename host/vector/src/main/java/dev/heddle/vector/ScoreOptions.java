@@ -60,6 +60,14 @@ final class ScoreOptions {
     return options.isNone();
   }
 
+  @Nullable Span mask() {
+    return mask;
+  }
+
+  @Nullable Span bias() {
+    return bias;
+  }
+
   /** Whether keys are hidden by blocks. */
   boolean hasBlocks() {
     return blockMask != null;
@@ -132,7 +140,7 @@ final class ScoreOptions {
     private final int headQ;
 
     /** The key on the query's diagonal. */
-    private final int diagonal;
+    final int diagonal;
 
     /** First key within the band. */
     final int first;
@@ -140,9 +148,11 @@ final class ScoreOptions {
     /** One past the last key within the band; not above the first where there is none. */
     final int end;
 
-    private final int maskRow;
-    private final int biasRow;
-    private final int blockRow;
+    /** Where its rows of mask, bias and block mask start; 0 without them. */
+    final int maskRow;
+
+    final int biasRow;
+    final int blockRow;
 
     private Row(int index) {
       this.index = index;
@@ -209,19 +219,13 @@ final class ScoreOptions {
       return blockMask == null || blockMask.array()[blockRow + key / blockKeys()] != 0;
     }
 
-    /** Whether the same blocks are visible to another row. */
-    boolean sharesBlocksWith(Row other) {
-      return blockRow == other.blockRow;
-    }
-
     /** Whether some key is seen. */
     boolean seesAny() {
-      for (int key = first; key < end; key++) {
-        if (!hidesWithinBand(key)) {
-          return true;
-        }
+      int key = first;
+      while (key < end && hidesWithinBand(key)) {
+        key = seesBlockOf(key) ? key + 1 : blockStart(key) + blockKeys();
       }
-      return false;
+      return key < end;
     }
 
     /** The sink's logit; -inf where there is none. */
@@ -240,11 +244,13 @@ final class ScoreOptions {
       output(ScoreStage.RAW, x, at);
       softcap(x, at, keys);
       output(ScoreStage.SOFTCAPPED, x, at);
-      shift(from(), keys, x, at, 1);
+      addBias(from(), keys, x, at, 1);
+      subtractDistance(from(), keys, x, at);
       Arrays.fill(x, at, at + Math.clamp((long) first - from(), 0, keys), Float.NEGATIVE_INFINITY);
       Arrays.fill(
           x, at + Math.clamp((long) end - from(), 0, keys), at + keys, Float.NEGATIVE_INFINITY);
-      hide(from(), keys, x, at, 1, Float.NEGATIVE_INFINITY);
+      hideByMask(from(), keys, x, at, 1, Float.NEGATIVE_INFINITY);
+      hideByBlocks(from(), keys, x, at, 1, 1, Float.NEGATIVE_INFINITY);
       output(ScoreStage.BIASED, x, at);
     }
 
@@ -269,68 +275,92 @@ final class ScoreOptions {
       }
     }
 
-    /**
-     * Adds bias and ALiBi to scores.
-     *
-     * @param key the first score's
-     * @param keys how many there are
-     * @param stride elements from one score to the next
-     */
-    void shift(int key, int keys, float[] x, int at, int stride) {
-      Span added = bias;
-      if (added != null) {
-        float[] from = added.array();
+    /** What ALiBi multiplies distances by; 0 without it. */
+    float slope() {
+      return alibiSlopes == null ? 0 : alibiSlopes.array()[alibiSlopes.offset() + headQ];
+    }
+
+    private void subtractDistance(int key, int keys, float[] x, int at) {
+      if (alibiSlopes != null) {
+        float slope = slope();
         for (int j = 0; j < keys; j++) {
-          x[at + j * stride] += from[biasRow + key + j];
-        }
-      }
-      Span slopes = alibiSlopes;
-      if (slopes != null) {
-        float slope = slopes.array()[slopes.offset() + headQ];
-        for (int j = 0; j < keys; j++) {
-          x[at + j * stride] -= slope * Math.abs(diagonal - key - j);
+          x[at + j] -= slope * Math.abs(diagonal - key - j);
         }
       }
     }
 
     /**
-     * Replaces what the options hide, whatever the band does.
+     * Adds the bias to scores; -inf hides them, whatever they hold.
+     *
+     * @param key the first score's
+     * @param keys how many there are
+     * @param stride elements from one score to the next
+     */
+    void addBias(int key, int keys, float[] x, int at, int stride) {
+      if (bias != null) {
+        float[] added = bias.array();
+        for (int j = 0; j < keys; j++) {
+          float b = added[biasRow + key + j];
+          x[at + j * stride] = b == Float.NEGATIVE_INFINITY ? b : x[at + j * stride] + b;
+        }
+      }
+    }
+
+    /** Zeroes what the options hide, whatever the band does. */
+    void clear(int key, int keys, float[] x, int at, int stride) {
+      hideByMask(key, keys, x, at, stride, 0);
+      hideByBlocks(key, keys, x, at, stride, 1, 0);
+      if (bias != null) {
+        float[] added = bias.array();
+        for (int j = 0; j < keys; j++) {
+          if (added[biasRow + key + j] == Float.NEGATIVE_INFINITY) {
+            x[at + j * stride] = 0;
+          }
+        }
+      }
+    }
+
+    /**
+     * Replaces what the mask hides.
      *
      * @param key the first element's
      * @param keys how many there are
      * @param stride elements from one to the next
      * @param hidden what replaces it
      */
-    void hide(int key, int keys, float[] x, int at, int stride, float hidden) {
-      Span visible = mask;
-      if (visible != null) {
-        float[] flags = visible.array();
+    void hideByMask(int key, int keys, float[] x, int at, int stride, float hidden) {
+      if (mask != null) {
+        float[] flags = mask.array();
+        int replaced = Float.floatToRawIntBits(hidden);
         for (int j = 0; j < keys; j++) {
-          if (flags[maskRow + key + j] == 0) {
-            x[at + j * stride] = hidden;
-          }
+          // All ones where the flag is set: masks may be irregular, and a branch mispredicted.
+          int flag = Float.floatToRawIntBits(flags[maskRow + key + j]);
+          int visible = (flag | -flag) >> 31;
+          int kept = Float.floatToRawIntBits(x[at + j * stride]) & visible;
+          x[at + j * stride] = Float.intBitsToFloat(kept | (replaced & ~visible));
         }
       }
-      Span added = bias;
-      if (added != null) {
-        float[] from = added.array();
-        for (int j = 0; j < keys; j++) {
-          if (from[biasRow + key + j] == Float.NEGATIVE_INFINITY) {
-            x[at + j * stride] = hidden;
+    }
+
+    /**
+     * Replaces what the block mask hides.
+     *
+     * @param key the first element's
+     * @param keys how many there are
+     * @param stride elements from one to the next
+     * @param copies how many elements in a row each stands for
+     * @param hidden what replaces it
+     */
+    void hideByBlocks(int key, int keys, float[] x, int at, int stride, int copies, float hidden) {
+      int j = 0;
+      while (hasBlocks() && j < keys) {
+        int next = Math.min(keys, blockStart(key + j) + blockKeys() - key);
+        if (!seesBlockOf(key + j)) {
+          for (int hiding = j; hiding < next; hiding++) {
+            Arrays.fill(x, at + hiding * stride, at + hiding * stride + copies, hidden);
           }
         }
-      }
-      if (hasBlocks()) {
-        int j = 0;
-        while (j < keys) {
-          int next = Math.min(keys, blockStart(key + j) + blockKeys() - key);
-          if (!seesBlockOf(key + j)) {
-            for (int hiding = j; hiding < next; hiding++) {
-              x[at + hiding * stride] = hidden;
-            }
-          }
-          j = next;
-        }
+        j = next;
       }
     }
 

@@ -122,7 +122,7 @@ final class SoftmaxStage implements HostSession.Kernel {
         l += load(sums, c).reduceLanes(VectorOperators.ADD);
       }
       // Where some key is visible, a sum of 0 means that every score overflowed: that ends in NaN.
-      boolean empty = !row.seesAny();
+      boolean empty = !(l > 0) && !row.seesAny();
       float inverse = empty ? 0 : 1 / l;
       for (int j = 0; j < keys; j++) {
         x[j] *= inverse;

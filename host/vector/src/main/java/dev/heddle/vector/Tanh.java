@@ -16,8 +16,8 @@ import jdk.incubator.vector.VectorOperators;
  * than half; the rest is symmetry.
  */
 final class Tanh {
-  /** From here on tanh is 1 to fp32. */
-  private static final float ONE_FROM = 10;
+  /** Twice the argument from which on tanh is 1 to fp32. */
+  private static final float ONE_FROM = 20;
 
   private static final int SIGN = 0x8000_0000;
 
@@ -42,6 +42,8 @@ final class Tanh {
    */
   private static void softcapPairs(float cap, float[] x, int offset, int length) {
     FloatVector caps = broadcast(cap);
+    // Finite for the least of caps, too, or 0 would become NaN.
+    FloatVector twice = broadcast(Math.min(2 / cap, Float.MAX_VALUE));
     FloatVector log2e = broadcast(Exp.LOG2_E);
     FloatVector log2eRest = broadcast(Exp.LOG2_E_REST);
     FloatVector round = broadcast(Exp.ROUND);
@@ -50,13 +52,11 @@ final class Tanh {
     for (int i = offset; i < offset + length; i += 2 * LANES) {
       FloatVector xa = load(x, i);
       FloatVector xb = load(x, i + LANES);
-      FloatVector ya = xa.abs().div(caps);
-      FloatVector yb = xb.abs().div(caps);
+      FloatVector ya = xa.abs().mul(twice);
+      FloatVector yb = xb.abs().mul(twice);
       // Compared and blended, so that NaN stays.
       ya = ya.blend(ONE_FROM, ya.compare(VectorOperators.GT, ONE_FROM));
       yb = yb.blend(ONE_FROM, yb.compare(VectorOperators.GT, ONE_FROM));
-      ya = ya.add(ya);
-      yb = yb.add(yb);
       FloatVector na = ya.fma(log2e, round);
       FloatVector nb = yb.fma(log2e, round);
       FloatVector fa = ya.fma(log2eRest, ya.fma(log2e, round.sub(na)));

@@ -66,7 +66,7 @@ final class ValuesStage extends ProductKernel {
       @Override
       public void clear(int row, int from, int elements, float[] strips, int at) {
         if (options.hidesWithinBand()) {
-          options.row(row).hide(from, elements, strips, at, Lanes.STRIP, 0);
+          options.row(row).clear(from, elements, strips, at, Lanes.STRIP);
         }
       }
     };

@@ -31,7 +31,7 @@ class TanhTest {
 
   @Test
   void capsOfAnySize() {
-    for (float cap : new float[] {Float.MIN_VALUE, 1e-30f, 0.3f, 30, 50, 1e30f, Float.MAX_VALUE}) {
+    for (float cap : new float[] {1e-37f, 1e-30f, 0.3f, 30, 50, 1e30f, Float.MAX_VALUE}) {
       float[] x = new float[400];
       for (int i = 0; i < x.length; i++) {
         x[i] = (i - 200) / 37f * Math.min(cap, 1e37f);
@@ -45,6 +45,8 @@ class TanhTest {
     assertThat(softcap(5, 0f, -0f)).containsExactly(0f, -0f);
     float infinity = Float.POSITIVE_INFINITY;
     assertThat(softcap(5, infinity, -infinity, 1e38f, -300)).containsExactly(5, -5, 5, -5);
+    assertThat(softcap(Float.MIN_VALUE, 0, 1, -1))
+        .containsExactly(0, Float.MIN_VALUE, -Float.MIN_VALUE);
     assertThat(softcap(5, Float.NaN, -Float.NaN, Float.intBitsToFloat(0x7F800001)))
         .containsOnly(Float.NaN);
   }
