@@ -1,5 +1,6 @@
 package dev.heddle.vector;
 
+import dev.heddle.core.AttentionOption;
 import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionShape;
 import dev.heddle.core.AttentionStage;
@@ -100,7 +101,7 @@ public final class VectorBackend implements Backend {
             plan,
             DTYPES,
             algorithms(device, operation),
-            Set.of(),
+            options(plan),
             scratchBytes(operation, plan, cores));
     return common.or(() -> tooLong(operation, plan));
   }
@@ -115,19 +116,24 @@ public final class VectorBackend implements Backend {
     return OptionalDouble.of(FmaPeak.measure(device.limits().computeUnits()));
   }
 
+  /** Options of attention that an algorithm has: flash holds no scores that it could put out. */
+  private static Set<AttentionOption> options(Plan plan) {
+    return plan.algorithm().equals(FLASH) ? AttentionOption.WITHOUT_SCORES : AttentionOption.ALL;
+  }
+
   /** Memory that an operation needs beyond its inputs and outputs, bytes. */
   static long scratchBytes(Operation operation, Plan plan, int cores) {
     return switch (operation) {
       case AttentionProblem problem ->
           switch (plan.algorithm()) {
-            case NAIVE -> NaiveAttention.scratchBytes(problem.shape());
+            case NAIVE -> NaiveAttention.scratchBytes(problem, cores);
             case STAGED -> StagedAttention.scratchBytes(problem, cores);
-            default -> FlashAttention.scratchBytes(problem.shape(), cores);
+            default -> FlashAttention.scratchBytes(problem, cores);
           };
       case AttentionStage stage ->
           switch (stage.stage()) {
             case SCORES -> ScoresStage.scratchBytes(stage.attention().shape(), cores);
-            case SOFTMAX -> SoftmaxStage.scratchBytes(stage.attention().shape(), cores);
+            case SOFTMAX -> SoftmaxStage.scratchBytes(stage.attention(), cores);
             case VALUES -> ValuesStage.scratchBytes(stage.attention(), cores);
           };
       case LinearProblem problem -> Linear.scratchBytes(problem, cores);

@@ -21,7 +21,7 @@ import java.util.stream.Stream;
 final class VectorSession extends HostSession {
   private static final List<Class<?>> COMMON = List.of(Lanes.class, Tensors.class, Workers.class);
   private static final List<Class<?>> ROUNDING = List.of(Rounding.class);
-  private static final List<Class<?>> EXP = List.of(Exp.class);
+  private static final List<Class<?>> OPTIONS = List.of(ScoreOptions.class, Tanh.class, Exp.class);
   private static final List<Class<?>> MICRO_KERNEL =
       List.of(WildRows.class, Packing.class, MicroKernel.class);
   private static final List<Class<?>> PRODUCT =
@@ -71,6 +71,7 @@ final class VectorSession extends HostSession {
       case SOFTMAX ->
           new SoftmaxStage(
               problem,
+              new ScoreOptions(problem, tensors),
               Tensors.get(tensors, "scores"),
               Tensors.get(tensors, "probabilities"),
               tensors.get("lse"),
@@ -78,6 +79,7 @@ final class VectorSession extends HostSession {
       case VALUES ->
           new ValuesStage(
               problem,
+              new ScoreOptions(problem, tensors),
               Tensors.get(tensors, "probabilities"),
               Tensors.get(tensors, "v"),
               Tensors.get(tensors, "out"),
@@ -95,7 +97,7 @@ final class VectorSession extends HostSession {
     return switch (operation) {
       case AttentionProblem problem ->
           switch (plan.algorithm()) {
-            case VectorBackend.NAIVE -> sources(List.of(NaiveAttention.class), ROUNDING);
+            case VectorBackend.NAIVE -> sources(List.of(NaiveAttention.class), OPTIONS, ROUNDING);
             case VectorBackend.STAGED ->
                 sources(
                     List.of(
@@ -104,14 +106,14 @@ final class VectorSession extends HostSession {
                         SoftmaxStage.class,
                         ValuesStage.class),
                     PRODUCT,
-                    EXP);
-            default -> sources(List.of(FlashAttention.class), MICRO_KERNEL, EXP, ROUNDING);
+                    OPTIONS);
+            default -> sources(List.of(FlashAttention.class, ScoreTile.class), MICRO_KERNEL, OPTIONS, ROUNDING);
           };
       case AttentionStage stage ->
           switch (stage.stage()) {
             case SCORES -> sources(List.of(ScoresStage.class), PRODUCT);
-            case SOFTMAX -> sources(List.of(SoftmaxStage.class), EXP);
-            case VALUES -> sources(List.of(ValuesStage.class), PRODUCT);
+            case SOFTMAX -> sources(List.of(SoftmaxStage.class), OPTIONS);
+            case VALUES -> sources(List.of(ValuesStage.class), PRODUCT, OPTIONS);
           };
       case LinearProblem problem -> sources(List.of(Linear.class), PRODUCT);
       case HeadsTranspose problem -> sources(List.of(HeadsSwap.class));

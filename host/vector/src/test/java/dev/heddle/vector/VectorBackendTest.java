@@ -2,6 +2,7 @@ package dev.heddle.vector;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.heddle.core.AttentionOption;
 import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionShape;
 import dev.heddle.core.AttentionStage;
@@ -49,6 +50,11 @@ class VectorBackendTest extends BackendContract {
   @Override
   protected Set<DType> dtypes(Operation operation, String algorithm) {
     return Set.copyOf(DType.FLOATING);
+  }
+
+  @Override
+  protected Set<AttentionOption> options(Operation operation, String algorithm) {
+    return algorithm.equals("flash") ? AttentionOption.WITHOUT_SCORES : AttentionOption.ALL;
   }
 
   @Test
