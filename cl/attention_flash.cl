@@ -29,9 +29,8 @@
 //   BLOCK_N V_STRIDE) + BLOCK_M (BLOCK_N + 1) + BLOCK_M THREADS_N, with V_STRIDE = HEAD_DIM_V rounded
 //   up to a multiple of THREADS_N.
 // Private memory, 4 bytes each: BLOCK_M / THREADS_M (V_STRIDE / THREADS_N + BLOCK_N / THREADS_N + 5).
-// Numerics: fp32 throughout, fused multiply-adds, exp2 of scores in units of log2; out is rounded to
-//   its storage type once. A row's largest score has to stay below 2^30 in those units: beyond, the
-//   rounding of m_i, which all its weights share, outgrows the exponents of fp32.
+// Numerics: fp32 throughout, fused multiply-adds, exp2 of differences in units of log2, m_i being
+//   subtracted from scores before they are scaled; out is rounded to its storage type once.
 // Limits: SEQLEN up to 2^29; the device's local memory bounds the head dimensions.
 // Source: Dao, "FlashAttention-2", 2023, algorithm 1.
 
@@ -91,8 +90,8 @@ __attribute__((reqd_work_group_size(THREADS_N, THREADS_M, 1))) __kernel void att
   const size_t q_row0 = ((size_t)b * args.heads_q + h) * args.seqlen_q + row0;
   const size_t kv_row0 = ((size_t)b * args.heads_kv + h_kv) * args.seqlen_k;
 
-  // Scores are scaled to units of log2, so that the weights are plain powers of 2. The sign goes into
-  // q, which costs no rounding and lets the largest score be found before scaling. The first barrier
+  // Differences are scaled to units of log2, so that the weights are plain powers of 2. The sign goes
+  // into q, which costs no rounding and lets m_i be the largest score before scaling. The first barrier
   // of the loop stands between this and the first use.
   const float scale = SCORE_SCALE(args);
   load_tile(BLOCK_M, HEAD_DIM, q_tile, Q_STRIDE, q + q_row0 * HEAD_DIM, HEAD_DIM,
@@ -151,18 +150,17 @@ __attribute__((reqd_work_group_size(THREADS_N, THREADS_M, 1))) __kernel void att
       for (int t = 0; t < THREADS_N; t++) {
         m_tile = fmax(m_tile, partial[(ty + r * THREADS_M) * THREADS_N + t]);
       }
-      const float m_new = fmax(m_i[r], m_tile * scale);
+      const float m_new = fmax(m_i[r], m_tile);
       // A row that has seen no key yet has m_new = -inf, and -inf - -inf would be NaN: such a row
       // subtracts 0, which leaves its weights at exp2(-inf) = 0.
       const float m_safe = m_new == -INFINITY ? 0.0f : m_new;
-      alpha[r] = exp2(m_i[r] - m_safe);
+      alpha[r] = exp2((m_i[r] - m_safe) * scale);
       m_i[r] = m_new;
       // l_i is this work-item's share of the row's sum; the shares meet after the last tile.
       l_i[r] *= alpha[r];
       for (int c = 0; c < KEYS_EACH; c++) {
-        // Scaled without being rounded: m_i was rounded, but that error is the same for all keys of
-        // a row and falls out of the quotient.
-        const float p = exp2(fma(s[r * KEYS_EACH + c], scale, -m_safe));
+        // Subtracted before it is scaled: never above 0, and rounded by a part of itself, not of m_i.
+        const float p = exp2((s[r * KEYS_EACH + c] - m_safe) * scale);
         p_tile[(ty + r * THREADS_M) * P_STRIDE + tx + c * THREADS_N] = p;
         l_i[r] += p;
       }

@@ -30,9 +30,9 @@
 // Bytes: q and out once; k and v once per query block, from the cache when a head's fit there.
 // Private memory: 4 BLOCK_M (HEAD_DIM + HEAD_DIM_V + BLOCK_N) bytes, and in 16-bit storage
 //   4 max(UNROLL_K HEAD_DIM, BLOCK_N HEAD_DIM_V) for widened keys and values; meant to stay in L1 and L2.
-// Numerics: fp32 throughout, fused multiply-adds; exp2 by a polynomial of degree 6 (relative error
-//   below 8e-8); weights below 2^-126 of a row's largest count as 0; out is rounded to its storage type
-//   once.
+// Numerics: fp32 throughout, fused multiply-adds; m_i is subtracted from scores before they are scaled;
+//   exp2 by a polynomial of degree 6 (relative error below 8e-8); weights below 2^-126 of a row's
+//   largest count as 0; out is rounded to its storage type once.
 // Limits: SEQLEN up to 2^29.
 // On AVX-512, compilers tuned for Skylake prefer 256-bit vectors when they vectorize loops on their
 // own. The explicit float16 arithmetic here is not theirs to narrow, so it compiles to 512-bit code.
@@ -170,20 +170,19 @@ FORCE_INLINE void attend_tile(const int masked, const __global storage_t *k_tile
   score_tile(masked, k_tile, widened, key, n_keys, q_t, first_key, end_key, s_t, m_tile);
 
   for (int c = 0; c < VECTORS; c++) {
-    const float16 m_new = larger(m_i[c], m_tile[c] * scale);
+    const float16 m_new = larger(m_i[c], m_tile[c]);
     // A row that has seen no key yet has m_new = -inf, and -inf - -inf would be NaN: such a row
     // subtracts 0, which leaves its weights at exp2(-inf) = 0.
     m_safe[c] = select(m_new, (float16)(0.0f), m_new == -INFINITY);
-    alpha[c] = exp2_nonpositive(m_i[c] - m_safe[c]);
+    alpha[c] = exp2_nonpositive((m_i[c] - m_safe[c]) * scale);
     m_i[c] = m_new;
     l_tile[c] = 0.0f;
   }
   for (int j = 0; j < n_keys; j++) {
 #pragma unroll
     for (int c = 0; c < VECTORS; c++) {
-      // Scaled without being rounded: m_i was rounded, but that error is the same for all keys of a
-      // row and falls out of the quotient.
-      const float16 p = exp2_nonpositive(fma(s_t[j * VECTORS + c], scale, -m_safe[c]));
+      // Subtracted before it is scaled: never above 0, and rounded by a part of itself, not of m_i.
+      const float16 p = exp2_nonpositive((s_t[j * VECTORS + c] - m_safe[c]) * scale);
       s_t[j * VECTORS + c] = p;
       l_tile[c] += p;
     }
@@ -224,8 +223,8 @@ __attribute__((reqd_work_group_size(1, 1, 1))) __kernel void attention_flash_cpu
   float16 m_i[VECTORS], l_i[VECTORS];
   int16 first_key[VECTORS], end_key[VECTORS];
 
-  // Scores are scaled to units of log2, so that the weights are plain powers of 2. The sign goes into
-  // q, which costs no rounding and lets the largest score be found before scaling.
+  // Differences are scaled to units of log2, so that the weights are plain powers of 2. The sign goes
+  // into q, which costs no rounding and lets m_i be the largest score before scaling.
   const float q_sign = sign(args.softmax_scale);
   const float scale = SCORE_SCALE(args);
   for (int r = 0; r < BLOCK_M; r++) {

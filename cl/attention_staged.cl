@@ -34,7 +34,8 @@
 // Local memory: 4 (BLOCK_M (BLOCK_K + 1) + BLOCK_K (BLOCK_N + 1)) bytes in the products,
 //   4 SOFTMAX_THREADS bytes in the softmax.
 // Private memory: 4 BLOCK_M / THREADS_M (BLOCK_N / THREADS_N + 2) bytes in the products.
-// Numerics: fp32, fused multiply-adds; row sums by a tree; out is rounded to its storage type once.
+// Numerics: fp32, fused multiply-adds; m is subtracted from scores before they are scaled; row sums by a
+//   tree; out is rounded to its storage type once.
 // Limits: 4 B H_Q SEQLEN_Q SEQLEN_K bytes of scores within one allocation.
 // Source: Vaswani et al., "Attention Is All You Need", 2017, equation 1.
 
@@ -154,25 +155,28 @@ __attribute__((reqd_work_group_size(SOFTMAX_THREADS, 1, 1))) __kernel void atten
   const int first_key = FIRST_KEY(args, i);
   const int end_key = END_KEY(args, i);
 
+  // m_i is the largest score before its scale, whose sign goes into the scores, and is subtracted
+  // before they are scaled: the difference is never above 0, and rounded by a part of itself, not of
+  // m_i.
+  const float scale = fabs(args.softmax_scale);
+  const float scale_sign = sign(args.softmax_scale);
   float m_i = -INFINITY;
   for (int j = t; j < args.seqlen_k; j += SOFTMAX_THREADS) {
-    if (j >= first_key && j < end_key) m_i = fmax(m_i, args.softmax_scale * scores[j]);
+    if (j >= first_key && j < end_key) m_i = fmax(m_i, scale_sign * scores[j]);
   }
   m_i = reduce_row(1, m_i, partial);
 
-  // Scaled without being rounded: m_i was rounded, but that error is the same for all keys of a row
-  // and falls out of the quotient.
   float l_i = 0.0f;
   for (int j = t; j < args.seqlen_k; j += SOFTMAX_THREADS) {
-    if (j >= first_key && j < end_key) l_i += exp(fma(args.softmax_scale, scores[j], -m_i));
+    if (j >= first_key && j < end_key) l_i += exp(scale * (scale_sign * scores[j] - m_i));
   }
   l_i = reduce_row(0, l_i, partial);
 
   for (int j = t; j < args.seqlen_k; j += SOFTMAX_THREADS) {
     const int visible = j >= first_key && j < end_key;
-    probabilities[j] = visible ? exp(fma(args.softmax_scale, scores[j], -m_i)) / l_i : 0.0f;
+    probabilities[j] = visible ? exp(scale * (scale_sign * scores[j] - m_i)) / l_i : 0.0f;
   }
-  if (lse && t == 0) lse[q_row] = first_key < end_key ? m_i + ACCURATE_LOG(l_i) : -INFINITY;
+  if (lse && t == 0) lse[q_row] = first_key < end_key ? LOG_SUM_EXP(args, m_i, l_i) : -INFINITY;
 }
 
 // ---- values --------------------------------------------------------------------------------------

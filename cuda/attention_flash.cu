@@ -35,9 +35,8 @@
 //   passes for it, which other warps' multiply-adds cover: 4 warps' 64 reads take 128 cycles of the
 //   256 that their multiply-adds take where a multiprocessor does 128 in a cycle. Per score, beside
 //   HEAD_DIM + HEAD_DIM_V multiply-adds: a maximum, a multiply-add, an exp2, a shared write, a sum.
-// Numerics: fp32 throughout, fused multiply-adds, exp2 of scores in units of log2; weights below 2^-126
-//   of the row's largest are 0. A row's largest score has to stay below 2^30 in those units: beyond, the
-//   rounding of m_i, which all its weights share, outgrows the exponents of fp32.
+// Numerics: fp32 throughout, fused multiply-adds, exp2 of differences in units of log2, m_i being
+//   subtracted from scores before they are scaled; weights below 2^-126 of the row's largest are 0.
 // Limits: fp32 storage; HEAD_DIM and HEAD_DIM_V multiples of 4; tensors start at multiples of 16
 //   bytes; H_Q and B at most 65535; SEQLEN up to 2^29; registers and shared memory bound the head
 //   dimensions.
@@ -160,8 +159,8 @@ extern "C" __global__ void __launch_bounds__(THREADS_M *THREADS_N, 1)
   // Read after write: every thread multiplies the q_tile and k_tile that the others have loaded.
   __syncthreads();
 
-  // Scores are scaled to units of log2, so that the weights are plain powers of 2. The sign goes into
-  // q, which costs no rounding and lets the largest score be found before scaling.
+  // Differences are scaled to units of log2, so that the weights are plain powers of 2. The sign goes
+  // into q, which costs no rounding and lets m_i be the largest score before scaling.
   const float scale = SCORE_SCALE(args);
   if (args.softmax_scale <= 0.0f) {
     for (int e = thread_index(); e < BLOCK_M * HEAD_DIM; e += THREADS_M * THREADS_N) {
@@ -211,19 +210,18 @@ extern "C" __global__ void __launch_bounds__(THREADS_M *THREADS_N, 1)
       float m_tile = -INFINITY;
 #pragma unroll
       for (int c = 0; c < KEYS_EACH; c++) m_tile = fmax(m_tile, s[r * KEYS_EACH + c]);
-      const float m_new = fmax(m_i[r], row_largest(m_tile) * scale);
+      const float m_new = fmax(m_i[r], row_largest(m_tile));
       // A row that has seen no key yet has m_new = -inf, and -inf - -inf would be NaN: such a row
       // subtracts 0, which leaves its weights at exp2(-inf) = 0.
       const float m_safe = m_new == -INFINITY ? 0.0f : m_new;
-      const float alpha = exp2_approximate(m_i[r] - m_safe);
+      const float alpha = exp2_approximate((m_i[r] - m_safe) * scale);
       m_i[r] = m_new;
       // l_i is this thread's share of the row's sum; the shares meet after the last tile.
       l_i[r] *= alpha;
 #pragma unroll
       for (int c = 0; c < KEYS_EACH; c++) {
-        // Scaled without being rounded: m_i was rounded, but that error is the same for all keys of
-        // a row and falls out of the quotient.
-        const float p = exp2_approximate(fma(s[r * KEYS_EACH + c], scale, -m_safe));
+        // Subtracted before it is scaled: never above 0, and rounded by a part of itself, not of m_i.
+        const float p = exp2_approximate((s[r * KEYS_EACH + c] - m_safe) * scale);
         p_tile[(ty + r * THREADS_M) * P_STRIDE + tx + c * THREADS_N] = p;
         l_i[r] += p;
       }

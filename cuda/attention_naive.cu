@@ -25,7 +25,7 @@
 // Bytes: nothing is reused on purpose: 8 HEAD_DIM read per score, 8 per product in values; the scores
 //   are written once and read three times (maximum, sum, weights), the probabilities written once and
 //   read HEAD_DIM_V times.
-// Numerics: fp32; sums in index order.
+// Numerics: fp32; sums in index order; m is subtracted from scores before they are scaled.
 // Limits: fp32 storage; B H_Q and the blocks along SEQLEN_Q at most 65535, as every grid's second and
 //   third axis; 4 B H_Q SEQLEN_Q SEQLEN_K bytes of scores within one allocation.
 // Source: Vaswani et al., "Attention Is All You Need", 2017, equation 1.
@@ -72,17 +72,19 @@ extern "C" __global__ void __launch_bounds__(256)
   const int first_key = FIRST_KEY(args, i);
   const int end_key = END_KEY(args, i);
 
+  // m is the largest score before its scale, whose sign goes into the scores, and is subtracted before
+  // they are scaled: the difference is never above 0, and rounded by a part of itself, not of m.
+  const float scale = fabs(args.softmax_scale);
+  const float scale_sign = sign(args.softmax_scale);
   float m = -INFINITY;
-  for (int j = first_key; j < end_key; j++) m = fmax(m, args.softmax_scale * scores[j]);
-  // Scaled without being rounded: m was rounded, but that error is the same for all keys of a row and
-  // falls out of the quotient.
+  for (int j = first_key; j < end_key; j++) m = fmax(m, scale_sign * scores[j]);
   float l = 0.0f;
-  for (int j = first_key; j < end_key; j++) l += exp(fma(args.softmax_scale, scores[j], -m));
+  for (int j = first_key; j < end_key; j++) l += exp(scale * (scale_sign * scores[j] - m));
   for (int j = 0; j < args.seqlen_k; j++) {
     const int visible = j >= first_key && j < end_key;
-    probabilities[j] = visible ? exp(fma(args.softmax_scale, scores[j], -m)) / l : 0.0f;
+    probabilities[j] = visible ? exp(scale * (scale_sign * scores[j] - m)) / l : 0.0f;
   }
-  if (lse) lse[q_row] = first_key < end_key ? m + ACCURATE_LOG(l) : -INFINITY;
+  if (lse) lse[q_row] = first_key < end_key ? LOG_SUM_EXP(args, m, l) : -INFINITY;
 }
 
 // ---- values --------------------------------------------------------------------------------------

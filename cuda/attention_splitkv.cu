@@ -3,11 +3,12 @@
 //
 // Computes, for each batch b, query head h (reading key-value head h / G, G = H_Q / H_KV), query i and
 // split x, which holds the keys x KEYS_PER_SPLIT <= j < (x + 1) KEYS_PER_SPLIT:
-//   s_j = softmax_scale log2(e) sum_d q[i][d] k[j][d]     for the keys of x that the mask lets through
-//   attention_splitkv    partial_m[x][i] = m_x = max_j s_j   partial_l[x][i] = l_x = sum_j 2^(s_j - m_x)
-//                        partial_out[x][i][:] = o_x = sum_j 2^(s_j - m_x) v[j][:]
-//   attention_combine    m = max_x m_x,  w_x = 2^(m_x - m),  l = sum_x w_x l_x,
-//                        out[i][:] = sum_x w_x o_x[:] / l,  lse[i] = ln(2) m + ln(l)
+//   s_j = sign(softmax_scale) sum_d q[i][d] k[j][d]     for the keys of x that the mask lets through
+//   a = |softmax_scale|, of which the kernels make powers of 2: exp(a x) = 2^(a log2(e) x)
+//   attention_splitkv    partial_m[x][i] = m_x = max_j s_j,  partial_l[x][i] = l_x = sum_j e_j,
+//                        partial_out[x][i][:] = o_x = sum_j e_j v[j][:],  e_j = exp(a (s_j - m_x))
+//   attention_combine    m = max_x m_x,  w_x = exp(a (m_x - m)),  l = sum_x w_x l_x,
+//                        out[i][:] = sum_x w_x o_x[:] / l,  lse[i] = a m + ln(l)
 //   No visible key: out = 0, lse = -inf.
 //
 // Shapes (row-major): q [B, H_Q, SEQLEN_Q, HEAD_DIM]   k [B, H_KV, SEQLEN_K, HEAD_DIM]
@@ -45,10 +46,9 @@
 //   more where that is even, and V_STRIDE those of v.
 // Registers: BLOCK_M (COLUMNS_EACH + BLOCK_N / 32 + 2) for acc, s, m_i and l_i, and operands: 168 with 8
 //   rows of 2-byte storage where shared memory has room for 12 warps in a multiprocessor.
-// Numerics: fp32 arithmetic, fused multiply-adds, exp2 of scores in units of log2; the weights are not
-//   rounded to the storage. m_x and l_x travel apart: their sum, the split's log-sum-exp, would lose
-//   the low bits of l_x where m_x is large. A row's largest score has to stay below 2^30 in units of log2:
-//   beyond, the rounding of m_i, which all its weights share, outgrows the exponents of fp32.
+// Numerics: fp32 arithmetic, fused multiply-adds, exp2 of differences in units of log2, maxima being
+//   subtracted before scores are scaled; the weights are not rounded to the storage. m_x and l_x travel
+//   apart: their sum, the split's log-sum-exp, would lose the low bits of l_x where m_x is large.
 // Limits: HEAD_DIM and HEAD_DIM_V multiples of 16 bytes; tensors start at multiples of 16 bytes;
 //   B H_KV, B, H_Q and the blocks along the rows at most 65535; SEQLEN up to 2^29, and for
 //   attention_combine SEQLEN_Q ceil(HEAD_DIM_V / 32) below 2^31.
@@ -249,8 +249,8 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, BLOCKS_PER_SM)
   // attention_combine reads no split of which a row sees nothing.
   if (tiles_begin >= tiles_end) return;
 
-  // Scores are scaled to units of log2, so that the weights are plain powers of 2. The sign goes into
-  // q, which costs no rounding and lets the largest score be found before scaling.
+  // Differences are scaled to units of log2, so that the weights are plain powers of 2. The sign goes
+  // into q, which costs no rounding and lets m_i be the largest score before scaling.
   const float scale = SCORE_SCALE(args);
   const int key0 = tiles_begin + warp * BLOCK_N;
   if (key0 < tiles_end) {
@@ -354,19 +354,18 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, BLOCKS_PER_SM)
       float m_tile = -INFINITY;
 #pragma unroll
       for (int c = 0; c < KEYS_EACH; c++) m_tile = fmax(m_tile, s[r * KEYS_EACH + c]);
-      const float m_new = fmax(m_i[r], warp_largest(m_tile) * scale);
+      const float m_new = fmax(m_i[r], warp_largest(m_tile));
       // A row that has seen no key yet has m_new = -inf, and -inf - -inf would be NaN: such a row
       // subtracts 0, which leaves its weights at exp2(-inf) = 0.
       const float m_safe = m_new == -INFINITY ? 0.0f : m_new;
-      const float alpha = exp2_approximate(m_i[r] - m_safe);
+      const float alpha = exp2_approximate((m_i[r] - m_safe) * scale);
       m_i[r] = m_new;
       // l_i is this lane's share of the row's sum; the shares meet after the last tile.
       l_i[r] *= alpha;
 #pragma unroll
       for (int c = 0; c < KEYS_EACH; c++) {
-        // Scaled without being rounded: m_i was rounded, but that error is the same for all keys of
-        // a row and falls out of the quotient.
-        s[r * KEYS_EACH + c] = exp2_approximate(fma(s[r * KEYS_EACH + c], scale, -m_safe));
+        // Subtracted before it is scaled: never above 0, and rounded by a part of itself, not of m_i.
+        s[r * KEYS_EACH + c] = exp2_approximate((s[r * KEYS_EACH + c] - m_safe) * scale);
         l_i[r] += s[r * KEYS_EACH + c];
       }
 #pragma unroll
@@ -452,7 +451,7 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, BLOCKS_PER_SM)
     float o = 0.0f;
 #pragma unroll
     for (int w = 0; w < WARPS; w++) {
-      const float weight = exp2_approximate(merge_m[w * BLOCK_M + row] - m_safe);
+      const float weight = exp2_approximate((merge_m[w * BLOCK_M + row] - m_safe) * scale);
       l = fma(weight, merge_l[w * BLOCK_M + row], l);
       o = fma(weight, merge_out[(w * BLOCK_M + row) * HEAD_DIM_V + column], o);
     }
@@ -510,6 +509,7 @@ extern "C" __global__ void __launch_bounds__(8 * COMBINE_SPLITS)
   __syncthreads();
 #pragma unroll
   for (int w = 0; w < 8; w++) m = fmax(m, largest[w]);
+  const float scale = SCORE_SCALE(args);
   // All splits may hold nothing but scores of -inf, and -inf - -inf would be NaN.
   const float m_safe = m == -INFINITY ? 0.0f : m;
 
@@ -519,7 +519,7 @@ extern "C" __global__ void __launch_bounds__(8 * COMBINE_SPLITS)
 #pragma unroll 4
   for (int x = splits_begin + ty; x < splits_end; x += COMBINE_SPLITS) {
     const size_t partial_row = x * q_rows + q_row;
-    const float weight = exp2_approximate(partial_m[partial_row] - m_safe);
+    const float weight = exp2_approximate((partial_m[partial_row] - m_safe) * scale);
     l = fma(weight, partial_l[partial_row], l);
     if (column < HEAD_DIM_V) {
       const float4 o_x = *(const float4 *)(partial_out + partial_row * HEAD_DIM_V + column);

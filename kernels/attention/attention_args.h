@@ -28,12 +28,10 @@ typedef char attention_args_layout[sizeof(attention_args) == ATTENTION_ARGS_BYTE
 #define FIRST_KEY(args, i) max(0, (i) + (args).mask_offset - (args).mask_left)
 #define END_KEY(args, i) min((args).seqlen_k, (i) + (args).mask_offset + (args).mask_right + 1)
 
-// exp(x) = exp2(x * LOG2_E). The flash kernels give q the sign of softmax_scale and multiply the
-// scores by this. Never 0, which would turn a hidden key's -inf into NaN: where softmax_scale is 0,
-// the sign has made every score 0 already.
+// exp(x) = exp2(x * LOG2_E). The flash kernels give q the sign of softmax_scale and multiply what
+// scores are below the largest by this. Never 0, which would turn a hidden key's -inf into NaN: where
+// softmax_scale is 0, the sign has made every score 0 already.
 #define LOG2_E 1.44269504088896340736f
-#define LOG2_E_LOW 1.92596299e-8f  // LOG2_E minus its value as a float
-#define LN_2 0.69314718055994530942f
 #define SCORE_SCALE(args) \
   ((args).softmax_scale == 0.0f ? 1.0f : fabs((args).softmax_scale) * LOG2_E)
 
@@ -41,13 +39,8 @@ typedef char attention_args_layout[sizeof(attention_args) == ATTENTION_ARGS_BYTE
 // them): one Newton step on l exp(-y) = 1.
 #define ACCURATE_LOG(l) (log(l) + fma(l, exp(-log(l)), -1.0f))
 
-// Log-sum-exp of a row from its largest score m, in units of log2, and its sum of weights l. Rounding
-// SCORE_SCALE shifts m by a part in 2^24, which for a large m is more than all other errors: what was
-// rounded away comes back here. (Where softmax_scale is 0, m is 0.)
-#define SCORE_SCALE_ERROR(args)                                  \
-  (fma(fabs((args).softmax_scale), LOG2_E, -SCORE_SCALE(args)) + \
-   fabs((args).softmax_scale) * LOG2_E_LOW)
-#define LOG_SUM_EXP(args, m, l) \
-  fma(m, LN_2, ACCURATE_LOG(l) + (m)*LN_2 * (SCORE_SCALE_ERROR(args) / SCORE_SCALE(args)))
+// Log-sum-exp of a row from its largest score m, which has softmax_scale's sign but not yet its size,
+// and its sum of weights l. Not for rows without a visible key.
+#define LOG_SUM_EXP(args, m, l) fma(fabs((args).softmax_scale), m, ACCURATE_LOG(l))
 
 #endif

@@ -520,7 +520,7 @@ final class PtxFaults {
             "states merged with weights upside down",
             WRONG,
             DECODING,
-            upsideDown("const float weight = exp2_approximate(merge_m")),
+            upsideDown("const float weight = exp2_approximate((merge_m")),
         rung.change(
             "state of a warp left out",
             WRONG,
@@ -545,7 +545,7 @@ final class PtxFaults {
             "parts combined with weights upside down",
             WRONG,
             DECODING,
-            upsideDown("const float weight = exp2_approximate(partial_m")),
+            upsideDown("const float weight = exp2_approximate((partial_m")),
         combine.change(
             "a split too many is read",
             OUT_OF_BOUNDS,

@@ -35,8 +35,7 @@ class MutatedKernelTest {
 
   static Stream<Faulty> faults() {
     return Stream.of(
-        attention(
-            "naive", "scale left out", "fma(args.softmax_scale, scores[j], -m)", "(scores[j] - m)"),
+        attention("naive", "scale left out", "exp(scale * (", "exp(("),
         attention(
             "naive",
             "one key too many",
@@ -49,7 +48,7 @@ class MutatedKernelTest {
             "h % args.heads_kv"),
         attention(
             "naive", "no tail guard", "if (d >= HEAD_DIM_V || i >= args.seqlen_q) return;", ""),
-        attention("naive", "weights not divided by their sum", "-m)) / l", "-m))"),
+        attention("naive", "weights not divided by their sum", "- m)) / l", "- m))"),
         attention(
             "naive",
             "a write beside the scores, which only their guard band shows",
@@ -100,7 +99,10 @@ class MutatedKernelTest {
             "row0 + row >= args.seqlen_q)",
             "row0 + row >= args.seqlen_q + 8)"),
         attention(
-            "flash", "lse in units of log2", "LOG_SUM_EXP(args, m_i[r], l)", "m_i[r] + log2(l)"),
+            "flash",
+            "lse in units of log2",
+            "LOG_SUM_EXP(args, m_i[r], l)",
+            "m_i[r] * scale + log2(l)"),
         attention("flash_cpu", "accumulator not rescaled", "* alpha[c];", ";"),
         attention(
             "flash_cpu",

@@ -192,6 +192,9 @@ public enum ConformanceSuite {
         values("one-key-with-a-logit-of-minus-1e4", problem, spike(problem.shape(), -1e4f)),
         values(
             "logits-of-1e5", problem, normal.then(new Scale("q", 300)).then(new Scale("k", 300))),
+        // Beyond 2^31 half a unit in the last place is more than the exponents of fp32 hold.
+        values("logits-of-1e10", problem.withScale(1e10f / 8), normal),
+        values("logits-of-1e10-scale-below-0-causal", causal.withScale(-1e10f / 8), normal),
         values("equal-logits", problem, normal.then(Put.everywhere("q", 0))),
         values("subnormal-values", problem, normal.then(new Scale("v", subnormal))),
         values(

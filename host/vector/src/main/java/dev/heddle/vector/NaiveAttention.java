@@ -63,23 +63,27 @@ final class NaiveAttention implements HostSession.Kernel {
     int end = problem.mask().endKey(i, shape);
     int s = row * shape.seqlenK();
 
+    // m is the largest score before its scale, whose sign goes into the scores.
+    float scale = Math.abs(problem.softmaxScale());
+    float sign = Math.signum(problem.softmaxScale());
     float m = Float.NEGATIVE_INFINITY;
     for (int j = first; j < end; j++) {
       int key = k.offset() + (firstKv + j) * shape.headDim();
-      float score = dot(q.offset() + row * shape.headDim(), key);
+      float score = sign * dot(q.offset() + row * shape.headDim(), key);
       scores[s + j] = score;
-      m = Math.max(m, problem.softmaxScale() * score);
+      m = Math.max(m, score);
     }
 
     float l = 0;
     for (int j = first; j < end; j++) {
-      // Scaled within the subtraction, so that large logits aren't rounded before it.
-      float p = (float) Math.exp(Math.fma(problem.softmaxScale(), scores[s + j], -m));
+      // Subtracted before it is scaled: never above 0, and rounded by a part of itself, not of m.
+      float p = (float) Math.exp(scale * (scores[s + j] - m));
       scores[s + j] = p;
       l += p;
     }
     if (lse != null) {
-      lse.array()[lse.offset() + row] = (float) (m + Math.log(l));
+      lse.array()[lse.offset() + row] =
+          first < end ? (float) ((double) scale * m + Math.log(l)) : Float.NEGATIVE_INFINITY;
     }
 
     int to = out.offset() + row * shape.headDimV();

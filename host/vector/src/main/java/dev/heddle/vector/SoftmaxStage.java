@@ -96,17 +96,19 @@ final class SoftmaxStage implements HostSession.Kernel {
         return;
       }
       int padded = roundUp(keys, 2 * PANEL);
-      float scale = problem.softmaxScale();
+      // m is the largest score before its scale, whose sign goes into the scores.
+      float scale = Math.abs(problem.softmaxScale());
+      float sign = Math.signum(problem.softmaxScale());
       for (int j = 0; j < keys; j++) {
-        x[j] = scale * scores.array()[from + first + j];
+        x[j] = sign * scores.array()[from + first + j];
       }
       Arrays.fill(x, keys, padded, Float.NEGATIVE_INFINITY);
       float m = maximum(padded);
       // Where even the largest is -inf, subtracting it would give NaN.
       float reference = m == Float.NEGATIVE_INFINITY ? 0 : m;
-      // Scaled again within the subtraction, so that large logits aren't rounded before it.
+      // Subtracted before it is scaled: never above 0, and rounded by a part of itself, not of m.
       for (int j = 0; j < keys; j++) {
-        x[j] = Math.fma(scale, scores.array()[from + first + j], -reference);
+        x[j] = scale * (x[j] - reference);
       }
       float l = 0;
       for (int c = 0; c < PANEL; c += LANES) {
@@ -120,7 +122,7 @@ final class SoftmaxStage implements HostSession.Kernel {
         probabilities.array()[to + first + j] = x[j] * inverse;
       }
       Arrays.fill(probabilities.array(), to + first + keys, to + shape.seqlenK(), 0);
-      writeLse(row, (float) (m + Math.log(l)));
+      writeLse(row, (float) ((double) scale * m + Math.log(l)));
     }
 
     /** The largest element; NaN is left to exp. */

@@ -37,9 +37,8 @@
 // Private memory, 4 bytes each: BLOCK_M / THREADS_M (V_STRIDE / THREADS_N + BLOCK_N / THREADS_N +
 //   5) at most.
 // Numerics: fp32 arithmetic, fused multiply-adds, natural exponents: TornadoVM has no exp2. Inputs
-//   in 16 bits become fp32 as they enter a tile, and out is rounded once. A row's largest score has
-//   to stay below 2^29: beyond, the rounding of m_i, which all its weights share, outgrows the
-//   exponents of fp32.
+//   in 16 bits become fp32 as they enter a tile, and out is rounded once. m_i is subtracted
+//   from scores before they are scaled.
 // Limits: tensors of less than 2^31 elements, guard bands included; SEQLEN up to 2^29; the device's
 //   local memory bounds the head dimensions.
 // Source: Dao, "FlashAttention-2", 2023, algorithm 1.
@@ -137,8 +136,8 @@ public final class AttentionFlash {
     int qRow0 = (b * args.get(HEADS_Q) + h) * seqlenQ + row0;
     int kvRow0 = (b * args.get(HEADS_KV) + hKv) * seqlenK;
 
-    // The sign of the scale goes into q, which costs no rounding and lets the largest score be
-    // found before scaling. The scale itself is never 0, which would turn a hidden key's -inf into
+    // The sign of the scale goes into q, which costs no rounding and lets mI be the largest score
+    // before scaling. The scale itself is never 0, which would turn a hidden key's -inf into
     // NaN: where it is 0, the sign has made every score 0 already. The first barrier of the loop
     // stands between this and the first use.
     float softmaxScale = softmaxScale(args);
@@ -240,21 +239,18 @@ public final class AttentionFlash {
         for (int t = 0; t < threadsN; t++) {
           mTile = TornadoMath.max(mTile, partial[(ty + r * threadsM) * threadsN + t]);
         }
-        float mNew = TornadoMath.max(mI[r], mTile * scale);
+        float mNew = TornadoMath.max(mI[r], mTile);
         // A row that has seen no key yet has mNew = -inf, and -inf - -inf would be NaN: such a row
         // subtracts 0, which leaves its weights at exp(-inf) = 0.
         float mSafe = mNew == Float.NEGATIVE_INFINITY ? 0.0f : mNew;
-        // A difference, for TornadoVM fuses it with the product below where it would not a
-        // negation.
-        float minusM = 0.0f - mSafe;
-        float alpha = TornadoMath.exp(mI[r] - mSafe);
+        float alpha = TornadoMath.exp((mI[r] - mSafe) * scale);
         mI[r] = mNew;
         // lI is this work-item's share of the row's sum; the shares meet after the last tile.
         lI[r] *= alpha;
         for (int c = 0; c < keysEach; c++) {
-          // Scaled without being rounded: mI was rounded, but that error is the same for all keys
-          // of a row and falls out of the quotient.
-          float p = TornadoMath.exp(s[r * keysEach + c] * scale + minusM);
+          // Subtracted before it is scaled: never above 0, and rounded by a part of itself, not of
+          // mI.
+          float p = TornadoMath.exp((s[r * keysEach + c] - mSafe) * scale);
           pTile[(ty + r * threadsM) * pStride + tx + c * threadsN] = p;
           lI[r] += p;
         }
@@ -323,7 +319,7 @@ public final class AttentionFlash {
         }
         if (hasLse != 0) {
           if (tx == 0) {
-            float value = keys > 0 ? mI[r] + accurateLog(sum) : Float.NEGATIVE_INFINITY;
+            float value = keys > 0 ? mI[r] * scale + accurateLog(sum) : Float.NEGATIVE_INFINITY;
             Storage.store(lse, qRow0 + row, value);
           }
         }

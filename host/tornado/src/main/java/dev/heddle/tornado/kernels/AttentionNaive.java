@@ -25,8 +25,9 @@
 // Bytes: nothing is reused on purpose: 2 HEAD_DIM elements read per score, 2 per product in values;
 //   the scores are written once and read three times (maximum, sum, weights), the probabilities
 //   written once and read HEAD_DIM_V times.
-// Numerics: fp32 arithmetic, fused multiply-adds, sums in index order; inputs in 16 bits become
-//   fp32 as they are read, by some 20 operations each in bf16, and out is rounded once.
+// Numerics: fp32 arithmetic, fused multiply-adds, sums in index order; m is subtracted from scores
+//   before they are scaled; inputs in 16 bits become fp32 as they are read, by some 20 operations
+//   each in bf16, and out is rounded once.
 // Limits: tensors of less than 2^31 elements, guard bands included, the scores too.
 // Source: Vaswani et al., "Attention Is All You Need", 2017, equation 1.
 package dev.heddle.tornado.kernels;
@@ -108,29 +109,30 @@ public final class AttentionNaive {
         int firstKey = firstKey(args, i);
         int endKey = endKey(args, i);
 
+        // m is the largest score before its scale, whose sign goes into the scores, and is
+        // subtracted before they are scaled: the difference is never above 0, and rounded by a
+        // part of itself, not of m.
+        float scale = TornadoMath.abs(softmaxScale);
+        float sign = softmaxScale < 0.0f ? -1.0f : softmaxScale > 0.0f ? 1.0f : 0.0f;
         float m = Float.NEGATIVE_INFINITY;
         for (int j = firstKey; j < endKey; j++) {
-          m = TornadoMath.max(m, softmaxScale * Storage.load(scores, row0 + j));
+          m = TornadoMath.max(m, sign * Storage.load(scores, row0 + j));
         }
 
-        // Scaled without being rounded: m was rounded, but that error is the same for all keys of a
-        // row and falls out of the quotient. A difference, for TornadoVM fuses it with the products
-        // below where it would not a negation.
-        float minusM = 0.0f - m;
         float l = 0.0f;
         for (int j = firstKey; j < endKey; j++) {
-          l += TornadoMath.exp(softmaxScale * Storage.load(scores, row0 + j) + minusM);
+          l += TornadoMath.exp(scale * (sign * Storage.load(scores, row0 + j) - m));
         }
         for (int j = 0; j < seqlenK; j++) {
           float p = 0.0f;
           if (visible(j, firstKey, endKey) >= 0) {
-            p = TornadoMath.exp(softmaxScale * Storage.load(scores, row0 + j) + minusM) / l;
+            p = TornadoMath.exp(scale * (sign * Storage.load(scores, row0 + j) - m)) / l;
           }
           Storage.store(probabilities, row0 + j, p);
         }
         if (hasLse != 0) {
           Storage.store(
-              lse, qRow, firstKey < endKey ? m + accurateLog(l) : Float.NEGATIVE_INFINITY);
+              lse, qRow, firstKey < endKey ? scale * m + accurateLog(l) : Float.NEGATIVE_INFINITY);
         }
       }
     }

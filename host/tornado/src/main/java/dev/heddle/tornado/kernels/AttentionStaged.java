@@ -40,8 +40,9 @@
 // Local memory: 4 (BLOCK_M (BLOCK_K + 1) + BLOCK_K (BLOCK_N + 1)) bytes in the products,
 //   4 SOFTMAX_THREADS bytes in the softmax.
 // Private memory: 4 BLOCK_M / THREADS_M (BLOCK_N / THREADS_N + 2) bytes in the products.
-// Numerics: fp32 arithmetic, fused multiply-adds; row sums by a tree. Inputs in 16 bits become fp32
-//   as they enter a tile, and out is rounded once; scores and probabilities are fp32.
+// Numerics: fp32 arithmetic, fused multiply-adds; m is subtracted from scores before they are
+//   scaled; row sums by a tree. Inputs in 16 bits become fp32 as they enter a tile, and out is
+//   rounded once; scores and probabilities are fp32.
 // Limits: tensors of less than 2^31 elements, guard bands included, the scores too.
 // Source: Vaswani et al., "Attention Is All You Need", 2017, equation 1.
 package dev.heddle.tornado.kernels;
@@ -221,10 +222,15 @@ public final class AttentionStaged {
     int endKey = endKey(args, i);
     float softmaxScale = softmaxScale(args);
 
+    // mI is the largest score before its scale, whose sign goes into the scores, and is subtracted
+    // before they are scaled: the difference is never above 0, and rounded by a part of itself, not
+    // of mI.
+    float scale = TornadoMath.abs(softmaxScale);
+    float sign = softmaxScale < 0.0f ? -1.0f : softmaxScale > 0.0f ? 1.0f : 0.0f;
     float mI = Float.NEGATIVE_INFINITY;
     for (int j = t; j < seqlenK; j += softmaxThreads) {
       if (visible(j, firstKey, endKey) >= 0) {
-        mI = TornadoMath.max(mI, softmaxScale * Storage.load(scores, row0 + j));
+        mI = TornadoMath.max(mI, sign * Storage.load(scores, row0 + j));
       }
     }
     partial[t] = mI;
@@ -241,14 +247,10 @@ public final class AttentionStaged {
     // Write after read: the sums overwrite the maximum.
     context.localBarrier();
 
-    // Scaled without being rounded: mI was rounded, but that error is the same for all keys of a
-    // row and falls out of the quotient. A difference, for TornadoVM fuses it with the products
-    // below where it would not a negation.
-    float minusM = 0.0f - mI;
     float lI = 0.0f;
     for (int j = t; j < seqlenK; j += softmaxThreads) {
       if (visible(j, firstKey, endKey) >= 0) {
-        lI += TornadoMath.exp(softmaxScale * Storage.load(scores, row0 + j) + minusM);
+        lI += TornadoMath.exp(scale * (sign * Storage.load(scores, row0 + j) - mI));
       }
     }
     partial[t] = lI;
@@ -266,13 +268,13 @@ public final class AttentionStaged {
     for (int j = t; j < seqlenK; j += softmaxThreads) {
       float p = 0.0f;
       if (visible(j, firstKey, endKey) >= 0) {
-        p = TornadoMath.exp(softmaxScale * Storage.load(scores, row0 + j) + minusM) / lI;
+        p = TornadoMath.exp(scale * (sign * Storage.load(scores, row0 + j) - mI)) / lI;
       }
       Storage.store(probabilities, row0 + j, p);
     }
     if (hasLse != 0) {
       if (t == 0) {
-        float value = firstKey < endKey ? mI + accurateLog(lI) : Float.NEGATIVE_INFINITY;
+        float value = firstKey < endKey ? scale * mI + accurateLog(lI) : Float.NEGATIVE_INFINITY;
         Storage.store(lse, qRow, value);
       }
     }
