@@ -107,7 +107,12 @@ final class VectorSession extends HostSession {
                         ValuesStage.class),
                     PRODUCT,
                     OPTIONS);
-            default -> sources(List.of(FlashAttention.class, ScoreTile.class), MICRO_KERNEL, OPTIONS, ROUNDING);
+            default ->
+                sources(
+                    List.of(FlashAttention.class, ScoreTile.class),
+                    MICRO_KERNEL,
+                    OPTIONS,
+                    ROUNDING);
           };
       case AttentionStage stage ->
           switch (stage.stage()) {
@@ -119,7 +124,7 @@ final class VectorSession extends HostSession {
       case HeadsTranspose problem -> sources(List.of(HeadsSwap.class));
       case CacheAppend problem -> sources(List.of(CacheCopy.class));
       case RotaryEmbedding problem -> sources(List.of(Rotation.class), ROUNDING);
-      case LinearAttention problem -> sources(List.of(Recurrence.class), EXP, ROUNDING);
+      case LinearAttention problem -> sources(List.of(Recurrence.class, Exp.class), ROUNDING);
     };
   }
 
