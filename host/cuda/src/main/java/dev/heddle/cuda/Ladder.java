@@ -61,9 +61,9 @@ final class Ladder {
       case AttentionStage stage -> List.of("naive", "staged");
       case LinearProblem linear -> List.of("tiled", "mma");
       case HeadsTranspose heads -> List.of("transpose");
-      case CacheAppend cache -> List.of();
-      case RotaryEmbedding rotary -> List.of();
-      case LinearAttention linear -> List.of();
+      case CacheAppend cache -> List.of("append");
+      case RotaryEmbedding rotary -> List.of("embedding");
+      case LinearAttention linear -> List.of("recurrent");
     };
   }
 
@@ -79,9 +79,9 @@ final class Ladder {
       case AttentionStage stage -> FP32;
       case LinearProblem linear -> algorithm.equals("mma") ? HALVES : FP32;
       case HeadsTranspose heads -> ALL;
-      case CacheAppend cache -> Set.of();
-      case RotaryEmbedding rotary -> Set.of();
-      case LinearAttention linear -> Set.of();
+      case CacheAppend cache -> ALL;
+      case RotaryEmbedding rotary -> ALL;
+      case LinearAttention linear -> ALL;
     };
   }
 
@@ -115,9 +115,10 @@ final class Ladder {
                           file, "linear_tiled", linear, tunables, Siblings.threads(tunables))
                       .withMemory(tilesBytes(tunables), 0);
           case HeadsTranspose heads -> heads(file, heads, tunables);
-          case CacheAppend cache -> throw Siblings.absent(cache);
-          case RotaryEmbedding rotary -> throw Siblings.absent(rotary);
-          case LinearAttention linear -> throw Siblings.absent(linear);
+          case CacheAppend cache -> Siblings.cacheAppend(file, cache, tunables);
+          case RotaryEmbedding rotary -> Siblings.rotaryEmbedding(file, rotary, tunables);
+          case LinearAttention linear ->
+              Siblings.linearAttention(file, linear, tunables).withMemory(0, 0);
         };
     return dtypes(operation, algorithm).equals(FP32)
         ? recipe

@@ -3,12 +3,17 @@ package dev.heddle.cuda;
 import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionShape;
 import dev.heddle.core.AttentionStage;
+import dev.heddle.core.CacheAppend;
 import dev.heddle.core.DType;
 import dev.heddle.core.Device;
 import dev.heddle.core.HeadsTranspose;
+import dev.heddle.core.LinearAttention;
+import dev.heddle.core.LinearAttention.UpdateRule;
 import dev.heddle.core.LinearProblem;
 import dev.heddle.core.Operation;
 import dev.heddle.core.Plan;
+import dev.heddle.core.RotaryEmbedding;
+import dev.heddle.core.RotaryEmbedding.Pairing;
 import java.util.ArrayList;
 import java.util.LinkedHashSet;
 import java.util.List;
@@ -98,7 +103,18 @@ final class ShippedKernels {
         operations.add(new LinearProblem(length, 1024, 1024, true, dtype));
       }
       operations.add(new HeadsTranspose(1, 8, 8, 64, dtype));
+      operations.add(new CacheAppend(1, 8, 4096, 1, 64, dtype));
+      operations.add(new RotaryEmbedding(1, 8, 8, 64, 64, Pairing.HALF_SPLIT, 4096, dtype));
+      operations.add(linearAttention(64, dtype));
+      operations.add(linearAttention(128, dtype));
+      // With its normaliser a state of 128 rows does not fit a thread's registers.
+      operations.add(linearAttention(64, dtype).kernelised());
     }
     return operations;
+  }
+
+  private static LinearAttention linearAttention(int headDim, DType dtype) {
+    return LinearAttention.of(AttentionShape.square(1, 1, 8, headDim), UpdateRule.LINEAR)
+        .withDtype(dtype);
   }
 }

@@ -34,7 +34,7 @@ abstract class CudaContract extends BackendContract {
     Set<DType> halves = Set.of(DType.FP16, DType.BF16);
     return switch (algorithm) {
       case "flash_mma", "mma" -> halves;
-      case "splitkv", "transpose" -> Set.copyOf(DType.FLOATING);
+      case "splitkv", "transpose", "append", "embedding", "recurrent" -> Set.copyOf(DType.FLOATING);
       default -> Set.of(DType.FP32);
     };
   }

@@ -11,6 +11,7 @@ import static dev.heddle.cuda.PtxChange.Outcome.UNINITIALISED;
 import static dev.heddle.cuda.PtxChange.Outcome.WRONG;
 import static dev.heddle.cuda.PtxEdit.remove;
 import static dev.heddle.cuda.PtxEdit.replace;
+import static dev.heddle.cuda.PtxTrial.APPEND;
 import static dev.heddle.cuda.PtxTrial.BAND;
 import static dev.heddle.cuda.PtxTrial.BLIND;
 import static dev.heddle.cuda.PtxTrial.DECODING;
@@ -18,6 +19,8 @@ import static dev.heddle.cuda.PtxTrial.HEADS;
 import static dev.heddle.cuda.PtxTrial.INFINITE;
 import static dev.heddle.cuda.PtxTrial.LINEAR;
 import static dev.heddle.cuda.PtxTrial.NEGATIVE;
+import static dev.heddle.cuda.PtxTrial.RECURRENT;
+import static dev.heddle.cuda.PtxTrial.ROTARY;
 import static dev.heddle.cuda.PtxTrial.STEEP;
 
 import dev.heddle.core.DType;
@@ -677,6 +680,66 @@ final class PtxFaults {
                 .nth(1)));
   }
 
+  // ---- cache_append, rotary_embedding and linear_attention_recurrent
+
+  private static final String MOVE = "mov.f32 $1, $2;";
+
+  private static Stream<PtxChange> tokens() {
+    Rung append = new Rung("append", "cache_append", DType.BF16);
+    Rung rotary = new Rung("embedding", "rotary_embedding", DType.FP16);
+    Rung recurrent = new Rung("recurrent", "linear_attention_recurrent", DType.FP32);
+    return Stream.of(
+        append.change(
+            "first element of the cache",
+            WRONG,
+            APPEND,
+            comparison("ge", "gt", "if (e >= first && e < first + added) {")),
+        append.change("length of the first sequence", WRONG, APPEND, firstOf("args.heads], 0)")),
+        append.change(
+            "rows of the first head",
+            WRONG,
+            APPEND,
+            replace("add\\.s64 (%rd\\d+), %rd\\d+, (%rd\\d+);", "mov.u64 $1, $2;")
+                .from("y[e] = x[e - first];")
+                .nth(0)),
+        rotary.change(
+            "turned the other way",
+            WRONG,
+            ROTARY,
+            replace("neg\\.f32 (%f\\d+), (%f\\d+);", MOVE).from("-(b * sin_table[i])").every()),
+        rotary.change("positions of the first sequence", WRONG, ROTARY, firstOf("bh / args.heads")),
+        rotary.change(
+            "tokens beyond the last",
+            OUT_OF_BOUNDS,
+            ROTARY,
+            noGuard("if (s >= args.seqlen) return;")),
+        recurrent.change(
+            "value not corrected",
+            WRONG,
+            RECURRENT,
+            replace("sub\\.f32 (%f\\d+), (%f\\d+), %f\\d+;", MOVE).from("(u - found);")),
+        recurrent.change(
+            "state does not fade",
+            WRONG,
+            RECURRENT,
+            replace("mul\\.f32 (%f\\d+), %f\\d+, (%f\\d+);", MOVE).from("s[d] *= gate;").every()),
+        recurrent.change(
+            "scale left out",
+            WRONG,
+            RECURRENT,
+            replace("mul\\.f32 (%f\\d+), %f\\d+, (%f\\d+);", MOVE).from("o *= args.scale;")),
+        recurrent.change(
+            "columns beyond the last",
+            OUT_OF_BOUNDS,
+            RECURRENT,
+            noGuard("if (column >= args.head_dim_v) return;")));
+  }
+
+  /** An index that is 0 whatever is divided. */
+  private static PtxEdit firstOf(String source) {
+    return replace("div\\.s32 (%r\\d+), .*;", "mov.u32 $1, 0;").from(source);
+  }
+
   // ---- no faults: the name says why
 
   private static Stream<PtxChange> equivalents() {
@@ -723,6 +786,7 @@ final class PtxFaults {
             splitKv(DType.BF16),
             inStages(),
             layers(),
+            tokens(),
             equivalents())
         .flatMap(changes -> changes);
   }

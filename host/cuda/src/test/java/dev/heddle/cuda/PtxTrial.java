@@ -3,11 +3,16 @@ package dev.heddle.cuda;
 import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionShape;
 import dev.heddle.core.BandMask;
+import dev.heddle.core.CacheAppend;
 import dev.heddle.core.DType;
 import dev.heddle.core.HeadsTranspose;
 import dev.heddle.core.HostTensor;
+import dev.heddle.core.LinearAttention;
+import dev.heddle.core.LinearAttention.UpdateRule;
 import dev.heddle.core.LinearProblem;
 import dev.heddle.core.Operation;
+import dev.heddle.core.RotaryEmbedding;
+import dev.heddle.core.RotaryEmbedding.Pairing;
 import dev.heddle.reference.KernelTrial;
 import java.util.Map;
 import java.util.Optional;
@@ -63,6 +68,24 @@ final class PtxTrial {
   /** Rows of an odd number of elements. */
   static final PtxTrial HEADS =
       new PtxTrial("heads", new HeadsTranspose(2, 13, 5, 33, DType.FP32), inputs -> {});
+
+  static final PtxTrial APPEND =
+      new PtxTrial("append", new CacheAppend(3, 2, 37, 5, 33, DType.FP32), inputs -> {});
+
+  /** A part of the head, and tokens that end in the middle of a block. */
+  static final PtxTrial ROTARY =
+      new PtxTrial(
+          "rotary",
+          new RotaryEmbedding(2, 3, 19, 45, 38, Pairing.HALF_SPLIT, 30, DType.FP32),
+          inputs -> {});
+
+  /** Columns that end in the middle of a block, and query heads that share a state. */
+  static final PtxTrial RECURRENT =
+      new PtxTrial(
+          "recurrent",
+          LinearAttention.of(new AttentionShape(2, 4, 2, 13, 13, 16, 37), UpdateRule.GATED_DELTA)
+              .withInitialState(true),
+          inputs -> {});
 
   private final String name;
   private final Operation operation;

@@ -56,6 +56,18 @@ class OclgrindTest {
     assertThat(output).anyMatch(line -> line.contains("Uninitialized"));
   }
 
+  /** Of a copy the guard bands can't show it: they hold the same on both sides. */
+  @Test
+  void aCopyBeyondTheEndIsReported() throws Exception {
+    List<String> output =
+        run(
+            "cache_append.cl",
+            "min(start + THREADS * EACH, elements)",
+            "start + THREADS * EACH",
+            "append");
+    assertThat(output).anyMatch(line -> line.contains("Invalid write"));
+  }
+
   /** Lines in which the simulator names something wrong. */
   private static boolean isFinding(String line) {
     return Stream.of("data race", "Invalid ", "Uninitialized", "divergence", "Oclgrind - OpenCL")

@@ -425,7 +425,8 @@ public final class Siblings {
       String file, LinearAttention linear, SortedMap<String, Integer> tunables) {
     AttentionShape shape = linear.shape();
     int threads = value(tunables, "THREADS");
-    int columns = value(tunables, "COLUMNS");
+    // In CUDA a thread has one.
+    int columns = tunables.getOrDefault("COLUMNS", 1);
     Launch launch =
         new Launch(
             "linear_attention_recurrent",
