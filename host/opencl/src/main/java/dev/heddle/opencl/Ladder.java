@@ -2,6 +2,7 @@ package dev.heddle.opencl;
 
 import static dev.heddle.core.kernel.Siblings.value;
 
+import dev.heddle.core.AttentionOption;
 import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionShape;
 import dev.heddle.core.AttentionStage;
@@ -23,6 +24,9 @@ import java.util.SortedMap;
 final class Ladder {
   /** The storage types in which every rung runs. */
   static final Set<DType> DTYPES = Set.copyOf(DType.FLOATING);
+
+  /** The rungs that keep the scores in memory. */
+  private static final Set<String> IN_STAGES = Set.of("naive", "staged");
 
   private static final List<Integer> ALONE = List.of(1, 1, 1);
 
@@ -46,6 +50,13 @@ final class Ladder {
   }
 
   /**
+   * The options of attention that a rung has: all, but for the scores where they are in no memory.
+   */
+  static Set<AttentionOption> options(String algorithm) {
+    return IN_STAGES.contains(algorithm) ? AttentionOption.ALL : AttentionOption.WITHOUT_SCORES;
+  }
+
+  /**
    * What a rung launches.
    *
    * @param file the rung's kernel file
@@ -56,12 +67,9 @@ final class Ladder {
     Recipe recipe =
         switch (operation) {
           case AttentionProblem attention ->
-              switch (algorithm) {
-                case "flash" -> TileRecipes.flash(file, attention, tunables);
-                case "flash_cpu" -> flashCpu(file, attention, tunables);
-                default -> TileRecipes.inStages(file, attention, algorithm, tunables);
-              };
-          case AttentionStage stage -> TileRecipes.stage(file, stage, algorithm, tunables);
+              Siblings.withOptions(attention(file, attention, algorithm, tunables), attention);
+          case AttentionStage stage ->
+              Siblings.withOptions(TileRecipes.stage(file, stage, algorithm, tunables), stage);
           case LinearProblem linear ->
               algorithm.equals("tiled")
                   ? TileRecipes.linear(file, linear, tunables)
@@ -92,6 +100,18 @@ final class Ladder {
             + shape.groupSize();
     long eachToken = passes * overTheHead + 3L * shape.groupSize() + 4;
     return shape.seqlenK() * eachToken + 5 * overTheHead;
+  }
+
+  private static Recipe attention(
+      String file,
+      AttentionProblem attention,
+      String algorithm,
+      SortedMap<String, Integer> tunables) {
+    return switch (algorithm) {
+      case "flash" -> TileRecipes.flash(file, attention, tunables);
+      case "flash_cpu" -> flashCpu(file, attention, tunables);
+      default -> TileRecipes.inStages(file, attention, algorithm, tunables);
+    };
   }
 
   // ---- processors

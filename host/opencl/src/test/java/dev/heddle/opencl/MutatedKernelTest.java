@@ -209,18 +209,14 @@ class MutatedKernelTest {
         append("rows of the first head", "x += (size_t)bh * added;", ""),
         append(
             "last element left out", "THREADS * EACH, elements)", "THREADS * EACH, elements - 1)"),
-        rotary(HALF_SPLIT, "turned the other way", "fma(a, c, -(b * d))", "fma(a, c, b * d)"),
-        rotary(INTERLEAVED, "pairs of the other kind", "? 2 * e : e", "? e : e"),
-        rotary(HALF_SPLIT, "partner is the neighbour", "(args.interleaved ? 1 : pairs)", "1"),
+        rotary(HALF_SPLIT, "turned the other way", "-(b * sin", "(b * sin"),
+        rotary(INTERLEAVED, "pairs of the other kind", "args.interleaved ? 2 : 1", "1"),
+        rotary(HALF_SPLIT, "partner is the neighbour", "args.interleaved ? 1 : pairs", "1"),
         rotary(INTERLEAVED, "positions of the first sequence", "(bh / args.heads)", "0"),
         rotary(HALF_SPLIT, "angles of the token's index", "clamp(positions[token]", "clamp(s"),
-        rotary(
-            HALF_SPLIT, "rest of the head left out", "store_same(y[e + pairs], x[e + pairs]);", ""),
-        rotary(
-            INTERLEAVED,
-            "no tail guard",
-            "if (e >= args.head_dim - pairs || s >= args.seqlen)",
-            "if (0)"),
+        rotary(HALF_SPLIT, "last pair left out", "i < pairs; i", "i < pairs - 1; i"),
+        rotary(HALF_SPLIT, "rest of the head left out", "store_same(y[e], x[e]);", ";"),
+        rotary(INTERLEAVED, "no tail guard", "if (s >= args.seqlen) return;", ""),
         linear(
             GATED_DELTA,
             "decay no logarithm",

@@ -2,6 +2,7 @@ package dev.heddle.opencl;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.heddle.core.AttentionOption;
 import dev.heddle.core.Backend;
 import dev.heddle.core.DType;
 import dev.heddle.core.Device;
@@ -43,6 +44,13 @@ class OpenClBackendTest extends BackendContract {
     Set<String> limits = new HashSet<>(super.limits(device));
     limits.add("loopIterations");
     return limits;
+  }
+
+  @Override
+  protected Set<AttentionOption> options(Operation operation, String algorithm) {
+    return algorithm.equals("naive") || algorithm.equals("staged")
+        ? AttentionOption.ALL
+        : AttentionOption.WITHOUT_SCORES;
   }
 
   @AfterAll

@@ -15,6 +15,7 @@ import java.util.Arrays;
 import java.util.Map;
 import java.util.stream.Stream;
 import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.VectorOperators;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -97,8 +98,8 @@ final class Recurrence implements HostSession.Kernel {
         problem.featureMap() == FeatureMap.IDENTITY
             ? 0
             : shape.q().elements() + shape.k().elements();
-    long rows = rows(shape);
-    long each = rows * NARROW + 5 * rows + 2L * NARROW + Gates.FLOATS;
+    long each =
+        rows(shape) * NARROW + 5L * roundUp(shape.headDim(), LANES) + 2L * NARROW + Gates.FLOATS;
     return Float.BYTES * (tokens * problem.decayWidth() + mapped + workers * each);
   }
 
@@ -146,11 +147,12 @@ final class Recurrence implements HostSession.Kernel {
   private final class Walk {
     private final int rows = Math.toIntExact(rows(shape));
     private final float[] s = new float[rows * NARROW];
-    private final float[] z = new float[rows];
-    private final float[] query = new float[rows];
-    private final float[] key = new float[rows];
-    private final float[] fade = new float[rows];
-    private final float[] ones = new float[rows];
+    // Whole vectors, which are whole pairs of rows, too; zero beyond the head but for the ones.
+    private final float[] z = new float[roundUp(headDim, LANES)];
+    private final float[] query = new float[z.length];
+    private final float[] key = new float[z.length];
+    private final float[] fade = new float[z.length];
+    private final float[] ones = new float[z.length];
     private final float[] value = new float[NARROW];
     private final float[] result = new float[NARROW];
 
@@ -159,7 +161,7 @@ final class Recurrence implements HostSession.Kernel {
     }
 
     long floats() {
-      return s.length + 5L * rows + value.length + result.length;
+      return s.length + 5L * z.length + value.length + result.length;
     }
 
     /** All tokens of one of the {@code B * H_KV} heads. */
@@ -172,8 +174,8 @@ final class Recurrence implements HostSession.Kernel {
         System.arraycopy(v.array(), v.offset() + token * headDimV + column, value, 0, columns);
         float[] gate = gate(token);
         if (problem.normalised()) {
-          for (int d = 0; d < headDim; d++) {
-            z[d] = Math.fma(z[d], gate[d], key[d]);
+          for (int d = 0; d < z.length; d += LANES) {
+            load(z, d).fma(load(gate, d), load(key, d)).intoArray(z, d);
           }
         }
         if (problem.rule().isDelta()) {
@@ -320,19 +322,20 @@ final class Recurrence implements HostSession.Kernel {
 
     private void store(int row, int column, int columns) {
       int to = out.offset() + row * headDimV + column;
-      float sum = problem.normalised() ? product(query, z) : 1;
+      float sum = problem.normalised() ? product() : 1;
       for (int e = 0; e < columns; e++) {
         out.array()[to + e] = problem.scale() * result[e] / sum;
       }
       Rounding.round(problem.dtype(), out.array(), to, columns);
     }
 
-    private float product(float[] x, float[] y) {
-      float sum = 0;
-      for (int d = 0; d < headDim; d++) {
-        sum = Math.fma(x[d], y[d], sum);
+    /** {@code query z}. */
+    private float product() {
+      FloatVector sum = broadcast(0);
+      for (int d = 0; d < z.length; d += LANES) {
+        sum = load(query, d).fma(load(z, d), sum);
       }
-      return sum;
+      return sum.reduceLanes(VectorOperators.ADD);
     }
   }
 

@@ -383,7 +383,7 @@ public final class Siblings {
 
   // ---- rotary
 
-  /** The rotation, {@code THREADS_M} tokens a group, a pair of elements per work-item. */
+  /** The rotation, {@code THREADS_M} tokens a group, {@code THREADS_N} work-items a token. */
   public static Recipe rotaryEmbedding(
       String file, RotaryEmbedding rotary, SortedMap<String, Integer> tunables) {
     int threadsN = value(tunables, "THREADS_N");
@@ -391,10 +391,7 @@ public final class Siblings {
     Launch launch =
         new Launch(
             "rotary_embedding",
-            List.of(
-                groups(rotary.headDim() - rotary.rotaryDim() / 2, threadsN),
-                groups(rotary.seqlen(), threadsM),
-                (long) rotary.batch() * rotary.heads()),
+            List.of(1L, groups(rotary.seqlen(), threadsM), (long) rotary.batch() * rotary.heads()),
             List.of(threadsN, threadsM, 1),
             // Named as no function of the languages is.
             Map.of(
