@@ -101,7 +101,12 @@ final class VectorSession extends HostSession {
                         ValuesStage.class),
                     PRODUCT,
                     OPTIONS);
-            default -> sources(List.of(FlashAttention.class, ScoreTile.class), MICRO_KERNEL, OPTIONS, ROUNDING);
+            default ->
+                sources(
+                    List.of(FlashAttention.class, ScoreTile.class),
+                    MICRO_KERNEL,
+                    OPTIONS,
+                    ROUNDING);
           };
       case AttentionStage stage ->
           switch (stage.stage()) {
