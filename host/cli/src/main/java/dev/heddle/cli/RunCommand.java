@@ -21,7 +21,6 @@ import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
@@ -29,6 +28,7 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.concurrent.Callable;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
@@ -49,6 +49,7 @@ import picocli.CommandLine.Option;
     footerHeading = "%nExamples:%n",
     footer = {
       "  heddle run --q q.npy --k k.npy --v v.npy --out out.npy --lse lse.npy --causal",
+      "  heddle run --q q.npy --k k.npy --v v.npy --out out.npy --attn-mask mask.npy --softcap 30",
       "  heddle run --in qkv.safetensors --out out.safetensors --scale 0.125 --backend opencl"
     })
 final class RunCommand implements Callable<Integer> {
@@ -89,6 +90,7 @@ final class RunCommand implements Callable<Integer> {
   private @Nullable Double scale;
 
   @Mixin private MaskOptions mask = new MaskOptions();
+  @Mixin private ScoreOptions options = new ScoreOptions();
   @Mixin private DtypeOption type = new DtypeOption();
   @Mixin private DeviceOptions devices = new DeviceOptions();
 
@@ -104,11 +106,13 @@ final class RunCommand implements Callable<Integer> {
     if (lse != null) {
       AtomicFileGroup.requireWritable(lse);
     }
+    options.scores().ifPresent(AtomicFileGroup::requireWritable);
     Trial trial;
     try (Progress progress = new Progress(commandLine.getErr())) {
       progress.accept("reading the tensors");
       Map<String, HostTensor> inputs = read();
-      AttentionProblem problem = problem(inputs).withMask(band);
+      AttentionProblem plain = problem(inputs).withMask(band);
+      AttentionProblem problem = plain.withOptions(options.options(plain.shape(), inputs));
       trial =
           new Attend(Installation.find(), new FlashAttentionPolicy(), progress)
               .run(problem, inputs, devices.selection(), devices.algorithm());
@@ -135,21 +139,20 @@ final class RunCommand implements Callable<Integer> {
       throw new IllegalArgumentException(
           "--lse goes with .npy files; a .safetensors result holds lse beside out");
     }
-    List<Path> named = new ArrayList<>();
-    for (Path file : Arrays.asList(q, k, v, in, out, lse)) {
-      // Inputs may name one file twice (q = k = v is self-attention); an output may name none of
-      // them.
-      if (file != null && (file.equals(out) || file.equals(lse))) {
-        named.stream()
-            .filter(other -> sameFile(other, file))
-            .findFirst()
-            .ifPresent(other -> {
-              throw new IllegalArgumentException(file + " is named twice, once to be written");
-            });
+    List<Path> written =
+        Stream.of(out, lse, options.scores().orElse(null)).filter(Objects::nonNull).toList();
+    List<Path> named =
+        new ArrayList<>(
+            Stream.concat(Stream.of(q, k, v, in), options.inputs())
+                .filter(Objects::nonNull)
+                .toList());
+    // Inputs may name one file twice (q = k = v is self-attention); an output may name none of
+    // them.
+    for (Path file : written) {
+      if (named.stream().anyMatch(other -> sameFile(other, file))) {
+        throw new IllegalArgumentException(file + " is named twice, once to be written");
       }
-      if (file != null) {
-        named.add(file);
-      }
+      named.add(file);
     }
     if (scale != null && !Float.isFinite(scale.floatValue())) {
       throw new IllegalArgumentException("--scale " + scale + ": a finite fp32 number is needed");
@@ -288,12 +291,18 @@ final class RunCommand implements Callable<Integer> {
   private void write(Path target, Map<String, HostTensor> results) {
     try (AtomicFileGroup files = new AtomicFileGroup()) {
       if (in != null) {
-        SafetensorsFile.write(files, target, results);
+        Map<String, HostTensor> own = new LinkedHashMap<>(results);
+        own.remove("score_output");
+        SafetensorsFile.write(files, target, own);
       } else {
         NpyFile.write(files, target, Objects.requireNonNull(results.get("out")));
         if (lse != null) {
           NpyFile.write(files, lse, Objects.requireNonNull(results.get("lse")));
         }
+      }
+      if (options.scores().isPresent()) {
+        HostTensor scores = Objects.requireNonNull(results.get("score_output"));
+        NpyFile.write(files, options.scores().get(), scores);
       }
       files.commit();
     }

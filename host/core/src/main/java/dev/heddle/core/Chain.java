@@ -143,7 +143,7 @@ public record Chain(String name, List<TensorSpec> inputs, List<Step> steps, List
    *
    * @throws IllegalArgumentException naming the first value that a step rejects
    */
-  void requireValues(String input, HostTensor values) {
+  public void requireValues(String input, HostTensor values) {
     for (Step step : steps) {
       step.reads.forEach((name, tensor) -> {
         if (tensor.equals(input)) {

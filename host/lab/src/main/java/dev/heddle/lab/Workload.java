@@ -43,13 +43,15 @@ public record Workload(
     Map<String, HostTensor> inputs) {
 
   /**
-   * Checks that the host can hold every tensor of the chain, as the oracle has to.
+   * Checks that the host can hold every tensor of the chain, as the oracle has to, and that the
+   * inputs hold what its operations can work on.
    *
-   * @throws IllegalArgumentException naming the tensor that it can't, or the bytes
+   * @throws IllegalArgumentException naming the tensor that it can't, or the bytes, or the value
    */
   public Workload {
     inputs = Map.copyOf(inputs);
     requireRoom(chain);
+    inputs.forEach(chain::requireValues);
   }
 
   /**
@@ -186,7 +188,8 @@ public record Workload(
         + " "
         + problem.dtype().label()
         + ", mask "
-        + problem.mask();
+        + problem.mask()
+        + (problem.options().isNone() ? "" : ", " + problem.options());
   }
 
   private static Chain withMask(Chain chain, BandMask mask) {

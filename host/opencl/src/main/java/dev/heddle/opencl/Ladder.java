@@ -2,13 +2,17 @@ package dev.heddle.opencl;
 
 import static dev.heddle.core.kernel.Siblings.value;
 
+import dev.heddle.core.AttentionOption;
 import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionShape;
 import dev.heddle.core.AttentionStage;
+import dev.heddle.core.CacheAppend;
 import dev.heddle.core.DType;
 import dev.heddle.core.HeadsTranspose;
+import dev.heddle.core.LinearAttention;
 import dev.heddle.core.LinearProblem;
 import dev.heddle.core.Operation;
+import dev.heddle.core.RotaryEmbedding;
 import dev.heddle.core.kernel.Recipe;
 import dev.heddle.core.kernel.Siblings;
 import dev.heddle.core.kernel.TileRecipes;
@@ -20,6 +24,9 @@ import java.util.SortedMap;
 final class Ladder {
   /** The storage types in which every rung runs. */
   static final Set<DType> DTYPES = Set.copyOf(DType.FLOATING);
+
+  /** The rungs that keep the scores in memory. */
+  private static final Set<String> IN_STAGES = Set.of("naive", "staged");
 
   private static final List<Integer> ALONE = List.of(1, 1, 1);
 
@@ -36,7 +43,17 @@ final class Ladder {
       case AttentionStage stage -> List.of("naive", "staged");
       case LinearProblem linear -> processor ? List.of("tiled", "cpu") : List.of("tiled");
       case HeadsTranspose heads -> List.of("transpose");
+      case CacheAppend cache -> List.of("append");
+      case RotaryEmbedding rotary -> List.of("embedding");
+      case LinearAttention linear -> List.of("recurrent");
     };
+  }
+
+  /**
+   * The options of attention that a rung has: all, but for the scores where they are in no memory.
+   */
+  static Set<AttentionOption> options(String algorithm) {
+    return IN_STAGES.contains(algorithm) ? AttentionOption.ALL : AttentionOption.WITHOUT_SCORES;
   }
 
   /**
@@ -50,19 +67,51 @@ final class Ladder {
     Recipe recipe =
         switch (operation) {
           case AttentionProblem attention ->
-              switch (algorithm) {
-                case "flash" -> TileRecipes.flash(file, attention, tunables);
-                case "flash_cpu" -> flashCpu(file, attention, tunables);
-                default -> TileRecipes.inStages(file, attention, algorithm, tunables);
-              };
-          case AttentionStage stage -> TileRecipes.stage(file, stage, algorithm, tunables);
+              Siblings.withOptions(attention(file, attention, algorithm, tunables), attention);
+          case AttentionStage stage ->
+              Siblings.withOptions(TileRecipes.stage(file, stage, algorithm, tunables), stage);
           case LinearProblem linear ->
               algorithm.equals("tiled")
                   ? TileRecipes.linear(file, linear, tunables)
                   : linearCpu(file, linear, tunables);
           case HeadsTranspose heads -> Siblings.heads(file, heads, tunables);
+          case CacheAppend cache -> Siblings.cacheAppend(file, cache, tunables);
+          case RotaryEmbedding rotary -> Siblings.rotaryEmbedding(file, rotary, tunables);
+          case LinearAttention linear -> Siblings.linearAttention(file, linear, tunables);
         };
     return recipe.withMacro("DTYPE", Siblings.code(operation.dtype()));
+  }
+
+  /**
+   * Iterations of all its loops together, at most, that a work-item of a kernel makes whose loops
+   * are as long as the tokens times the head; 0 for the other kernels.
+   */
+  static long loopIterations(Operation operation) {
+    if (!(operation instanceof LinearAttention linear)) {
+      return 0;
+    }
+    AttentionShape shape = linear.shape();
+    // A loop over the head takes a last iteration in which it ends.
+    long overTheHead = shape.headDim() + 1L;
+    int passes =
+        1
+            + (linear.rule().isGated() ? 1 : 0)
+            + (linear.rule().isDelta() ? 1 : 0)
+            + shape.groupSize();
+    long eachToken = passes * overTheHead + 3L * shape.groupSize() + 4;
+    return shape.seqlenK() * eachToken + 5 * overTheHead;
+  }
+
+  private static Recipe attention(
+      String file,
+      AttentionProblem attention,
+      String algorithm,
+      SortedMap<String, Integer> tunables) {
+    return switch (algorithm) {
+      case "flash" -> TileRecipes.flash(file, attention, tunables);
+      case "flash_cpu" -> flashCpu(file, attention, tunables);
+      default -> TileRecipes.inStages(file, attention, algorithm, tunables);
+    };
   }
 
   // ---- processors

@@ -1,5 +1,6 @@
 package dev.heddle.opencl;
 
+import dev.heddle.core.AttentionOption;
 import dev.heddle.core.DType;
 import dev.heddle.core.Device;
 import dev.heddle.core.Operation;
@@ -76,6 +77,11 @@ public final class OpenClBackend extends KernelBackend<ClDevice, KernelFiles> {
   }
 
   @Override
+  protected Set<AttentionOption> options(Operation operation, String algorithm) {
+    return Ladder.options(algorithm);
+  }
+
+  @Override
   protected SortedMap<String, Integer> given(ClDevice target, Operation operation) {
     SortedMap<String, Integer> macros = Siblings.macros(operation);
     macros.put("DTYPE", Siblings.code(operation.dtype()));
@@ -85,7 +91,10 @@ public final class OpenClBackend extends KernelBackend<ClDevice, KernelFiles> {
   @Override
   protected List<String> families(ClDevice target) {
     Device device = target.device();
-    String family = device.emulated() ? "emulator" : device.kind().name().toLowerCase(Locale.ROOT);
+    // What is tuned for processors has the shape that suits them.
+    boolean shaped = device.kind() != Device.Kind.CPU || target.runsProcessorKernels();
+    Device.Kind kind = shaped ? device.kind() : Device.Kind.GPU;
+    String family = device.emulated() ? "emulator" : kind.name().toLowerCase(Locale.ROOT);
     return List.of(family, "default");
   }
 
@@ -97,7 +106,8 @@ public final class OpenClBackend extends KernelBackend<ClDevice, KernelFiles> {
 
   @Override
   protected Optional<Refusal> refusal(ClDevice target, Operation operation, Recipe recipe) {
-    return Limits.refusal(target.device(), operation, recipe, guardBytes(target));
+    return Limits.refusal(target.device(), operation, recipe, guardBytes(target))
+        .or(() -> Limits.loopIterations(target, recipe.file(), Ladder.loopIterations(operation)));
   }
 
   @Override

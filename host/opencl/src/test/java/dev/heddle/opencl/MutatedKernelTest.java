@@ -5,11 +5,16 @@ import static org.assertj.core.api.Assertions.assertThat;
 import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionShape;
 import dev.heddle.core.BandMask;
+import dev.heddle.core.CacheAppend;
 import dev.heddle.core.DType;
 import dev.heddle.core.Device;
 import dev.heddle.core.HeadsTranspose;
+import dev.heddle.core.LinearAttention;
+import dev.heddle.core.LinearAttention.UpdateRule;
 import dev.heddle.core.LinearProblem;
 import dev.heddle.core.Operation;
+import dev.heddle.core.RotaryEmbedding;
+import dev.heddle.core.RotaryEmbedding.Pairing;
 import dev.heddle.reference.KernelTrial;
 import dev.heddle.reference.Mutation;
 import dev.heddle.reference.Verdict;
@@ -24,6 +29,21 @@ class MutatedKernelTest {
           .withMask(new BandMask(70, 9, BandMask.Alignment.BOTTOM_RIGHT));
   private static final Operation LINEAR = new LinearProblem(67, 203, 85, true, DType.FP32);
   private static final Operation HEADS = new HeadsTranspose(2, 13, 5, 33, DType.FP32);
+
+  private static final Operation APPEND = new CacheAppend(3, 2, 37, 5, 33, DType.FP32);
+  private static final Operation INTERLEAVED =
+      new RotaryEmbedding(2, 3, 19, 45, 38, Pairing.INTERLEAVED, 30, DType.FP32);
+  private static final Operation HALF_SPLIT =
+      new RotaryEmbedding(2, 3, 19, 45, 38, Pairing.HALF_SPLIT, 30, DType.FP32);
+  private static final AttentionShape TOKENS = new AttentionShape(2, 4, 2, 23, 23, 21, 37);
+  private static final Operation GATED_DELTA =
+      LinearAttention.of(TOKENS, UpdateRule.GATED_DELTA)
+          .withDecayPerDim(true)
+          .withInitialState(true);
+  private static final Operation NORMALISED =
+      LinearAttention.of(TOKENS, UpdateRule.GATED).withInitialState(true).kernelised();
+  private static final Operation SHARED_BETA =
+      LinearAttention.of(TOKENS, UpdateRule.DELTA).withBetaShared(true);
 
   /** A fault, and the rung that has it. */
   record Faulty(Operation operation, String algorithm, Mutation mutation) {
@@ -182,7 +202,52 @@ class MutatedKernelTest {
                 "no tail guard",
                 "heads_transpose.cl",
                 "if (e >= args.width || row >= args.outer * args.inner) return;",
-                "")));
+                "")),
+        append("length of the first sequence", "lengths[bh / args.heads]", "lengths[0]"),
+        append("one element too many", "e < first + added", "e <= first + added"),
+        append("one element too few", "e >= first && e", "e > first && e"),
+        append("rows of the first head", "x += (size_t)bh * added;", ""),
+        append(
+            "last element left out", "THREADS * EACH, elements)", "THREADS * EACH, elements - 1)"),
+        rotary(HALF_SPLIT, "turned the other way", "-(b * sin", "(b * sin"),
+        rotary(INTERLEAVED, "pairs of the other kind", "args.interleaved ? 2 : 1", "1"),
+        rotary(HALF_SPLIT, "partner is the neighbour", "args.interleaved ? 1 : pairs", "1"),
+        rotary(INTERLEAVED, "positions of the first sequence", "(bh / args.heads)", "0"),
+        rotary(HALF_SPLIT, "angles of the token's index", "clamp(positions[token]", "clamp(s"),
+        rotary(HALF_SPLIT, "last pair left out", "i < pairs; i", "i < pairs - 1; i"),
+        rotary(HALF_SPLIT, "rest of the head left out", "store_same(y[e], x[e]);", ";"),
+        rotary(INTERLEAVED, "no tail guard", "if (s >= args.seqlen) return;", ""),
+        linear(
+            GATED_DELTA,
+            "decay no logarithm",
+            "gate = exp(to_float(decay_t[d]))",
+            "gate = to_float(decay_t[d])"),
+        linear(GATED_DELTA, "one decay for all", "to_float(decay_t[d])", "to_float(decay_t[0])"),
+        linear(
+            GATED_DELTA, "found before it fades", "s[d] *= gate;", "s[d] *= beta ? 1.0f : gate;"),
+        linear(GATED_DELTA, "value not corrected", "(u - found)", "u"),
+        linear(GATED_DELTA, "beta left out", "to_float(beta[t]) * ", ""),
+        linear(SHARED_BETA, "beta of another head", "args.beta_heads == 1 ? 0 : h_kv", "h_kv"),
+        linear(GATED_DELTA, "query heads share the wrong state", "(size_t)h_kv * group", "h_kv"),
+        linear(GATED_DELTA, "state begins at zero", "if (initial_state) {", "if (0) {"),
+        linear(GATED_DELTA, "scale left out", "o *= args.scale;", ""),
+        linear(
+            GATED_DELTA, "last token left out", "t < args.seqlen; t++", "t < args.seqlen - 1; t++"),
+        linear(
+            GATED_DELTA,
+            "no tail guard",
+            "c < min(columns, COLUMNS); c++) store",
+            "c < COLUMNS; c++) store"),
+        linear(NORMALISED, "not divided", "o /= sum;", ""),
+        linear(NORMALISED, "normaliser does not fade", "z[d] *= gate;", ""),
+        linear(NORMALISED, "normaliser begins at zero", "initial_normaliser ?", "0 ?"),
+        linear(NORMALISED, "normaliser not written", "if (column == 0)", "if (0)"),
+        linear(NORMALISED, "exponential everywhere", "x > 0.0f ?", "0 ?"),
+        linear(
+            NORMALISED,
+            "feature map on keys alone",
+            "feature(to_float(q[q_row * HEAD_DIM + d]), args.elu_plus_one)",
+            "to_float(q[q_row * HEAD_DIM + d])"));
   }
 
   private static Faulty attention(
@@ -191,6 +256,25 @@ class MutatedKernelTest {
         CAUSAL,
         algorithm,
         new Mutation(name, "attention_" + algorithm + ".cl", original, replacement));
+  }
+
+  private static Faulty append(String name, String original, String replacement) {
+    return new Faulty(
+        APPEND, "append", new Mutation(name, "cache_append.cl", original, replacement));
+  }
+
+  private static Faulty rotary(
+      Operation operation, String name, String original, String replacement) {
+    return new Faulty(
+        operation, "embedding", new Mutation(name, "rotary_embedding.cl", original, replacement));
+  }
+
+  private static Faulty linear(
+      Operation operation, String name, String original, String replacement) {
+    return new Faulty(
+        operation,
+        "recurrent",
+        new Mutation(name, "linear_attention_recurrent.cl", original, replacement));
   }
 
   @ParameterizedTest
@@ -209,7 +293,16 @@ class MutatedKernelTest {
   }
 
   static Stream<org.junit.jupiter.params.provider.Arguments> rungs() {
-    return Stream.of(CAUSAL, LINEAR, HEADS)
+    return Stream.of(
+            CAUSAL,
+            LINEAR,
+            HEADS,
+            APPEND,
+            INTERLEAVED,
+            HALF_SPLIT,
+            GATED_DELTA,
+            NORMALISED,
+            SHARED_BETA)
         .flatMap(operation ->
             faults()
                 .filter(faulty -> faulty.operation.equals(operation))

@@ -4,13 +4,18 @@ import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionShape;
 import dev.heddle.core.AttentionStage;
 import dev.heddle.core.BandMask;
+import dev.heddle.core.CacheAppend;
 import dev.heddle.core.DType;
 import dev.heddle.core.Device;
 import dev.heddle.core.HeadsTranspose;
+import dev.heddle.core.LinearAttention;
+import dev.heddle.core.LinearAttention.UpdateRule;
 import dev.heddle.core.LinearProblem;
 import dev.heddle.core.Operation;
 import dev.heddle.core.Plan;
 import dev.heddle.core.Probe;
+import dev.heddle.core.RotaryEmbedding;
+import dev.heddle.core.RotaryEmbedding.Pairing;
 import dev.heddle.reference.KernelTrial;
 import dev.heddle.reference.Mutation;
 import dev.heddle.reference.Verdict;
@@ -72,7 +77,16 @@ final class OclgrindRun {
             List.of(
                 ragged,
                 new LinearProblem(5, 19, 18, true, DType.FP32),
-                new HeadsTranspose(1, 3, 5, 7, DType.FP32)));
+                new HeadsTranspose(1, 3, 5, 7, DType.FP32),
+                new CacheAppend(2, 2, 9, 3, 7, DType.FP32),
+                new RotaryEmbedding(2, 2, 5, 13, 10, Pairing.INTERLEAVED, 6, DType.FP32),
+                new RotaryEmbedding(1, 2, 5, 13, 10, Pairing.HALF_SPLIT, 6, DType.FP32),
+                LinearAttention.of(new AttentionShape(2, 2, 1, 7, 7, 9, 5), UpdateRule.GATED_DELTA)
+                    .withInitialState(true),
+                LinearAttention.of(new AttentionShape(2, 2, 1, 7, 7, 9, 5), UpdateRule.GATED)
+                    .withDecayPerDim(true)
+                    .withInitialState(true)
+                    .kernelised()));
     for (AttentionStage.Stage stage : AttentionStage.Stage.values()) {
       operations.add(new AttentionStage(stage, ragged.withLse(false)));
     }

@@ -3,13 +3,16 @@ package dev.heddle.vector;
 import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionStage;
 import dev.heddle.core.Backend;
+import dev.heddle.core.CacheAppend;
 import dev.heddle.core.Device;
 import dev.heddle.core.HeadsTranspose;
 import dev.heddle.core.HostSession;
+import dev.heddle.core.LinearAttention;
 import dev.heddle.core.LinearProblem;
 import dev.heddle.core.Operation;
 import dev.heddle.core.Plan;
 import dev.heddle.core.Provenance;
+import dev.heddle.core.RotaryEmbedding;
 import java.util.List;
 import java.util.Map;
 import java.util.stream.Stream;
@@ -49,6 +52,9 @@ final class VectorSession extends HostSession {
       case AttentionStage stage -> stage(stage, tensors);
       case LinearProblem problem -> new Linear(problem, tensors, workers);
       case HeadsTranspose problem -> new HeadsSwap(problem, tensors, workers);
+      case CacheAppend problem -> new CacheCopy(problem, tensors, workers);
+      case RotaryEmbedding problem -> new Rotation(problem, tensors, workers);
+      case LinearAttention problem -> new Recurrence(problem, tensors, workers);
     };
   }
 
@@ -116,6 +122,9 @@ final class VectorSession extends HostSession {
           };
       case LinearProblem problem -> sources(List.of(Linear.class), PRODUCT);
       case HeadsTranspose problem -> sources(List.of(HeadsSwap.class));
+      case CacheAppend problem -> sources(List.of(CacheCopy.class));
+      case RotaryEmbedding problem -> sources(List.of(Rotation.class), ROUNDING);
+      case LinearAttention problem -> sources(List.of(Recurrence.class, Exp.class), ROUNDING);
     };
   }
 

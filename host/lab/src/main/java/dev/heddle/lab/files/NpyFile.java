@@ -7,8 +7,10 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HexFormat;
+import java.util.List;
 import java.util.Map;
 
 /**
@@ -24,13 +26,14 @@ public final class NpyFile {
   private static final int VERSION_BYTES = 2;
   private static final int ALIGNMENT = 64;
   private static final int LONGEST_HEADER = 1 << 16;
-  private static final Map<String, DType> TYPES = Map.of("<f4", DType.FP32, "<f2", DType.FP16);
-  private static final String NEEDED = "little-endian float32 ('<f4') or float16 ('<f2') is needed";
+  private static final Map<String, DType> TYPES =
+      Map.of("<f4", DType.FP32, "<f2", DType.FP16, "<i4", DType.INT32, "|b1", DType.BOOL);
+  private static final List<DType> FLOATS = List.of(DType.FP32, DType.FP16);
 
   private NpyFile() {}
 
   /**
-   * Reads an array of any number of dimensions.
+   * Reads an fp32 or fp16 array of any number of dimensions.
    *
    * @throws TensorFileException when the file can't be read, is malformed or holds something else
    */
@@ -39,25 +42,38 @@ public final class NpyFile {
   }
 
   /**
-   * Reads an array of {@code rank} dimensions. All of the header is checked against the file's size
-   * before memory for the elements is taken.
+   * Reads an fp32 or fp16 array of {@code rank} dimensions. All of the header is checked against
+   * the file's size before memory for the elements is taken.
    *
    * @throws TensorFileException when the file can't be read, is malformed or holds something else
    */
   public static HostTensor read(Path file, int rank) {
+    return read(file, rank, FLOATS);
+  }
+
+  /**
+   * Reads an array of one of these types, of any number of dimensions.
+   *
+   * @throws TensorFileException when the file can't be read, is malformed or holds something else
+   */
+  public static HostTensor read(Path file, List<DType> types) {
+    return read(file, InputFile.ANY_RANK, types);
+  }
+
+  private static HostTensor read(Path file, int rank, List<DType> types) {
     try (InputFile input = InputFile.open(file)) {
       int prefix = prefixBytes(input);
       int length = headerLength(input, prefix);
       NpyHeader header = header(input, prefix, length);
       DType dtype = TYPES.get(header.descr());
-      if (dtype == null) {
+      if (dtype == null || !types.contains(dtype)) {
         throw input.failure(
             "dtype '"
                 + TensorFileException.quote(header.descr())
                 + "'"
                 + inWords(header.descr())
                 + "; "
-                + NEEDED);
+                + needed(types));
       }
       if (header.fortranOrder()) {
         throw input.failure(
@@ -92,9 +108,9 @@ public final class NpyFile {
   }
 
   /**
-   * Writes an fp32 or fp16 tensor; the file appears whole or not at all.
+   * Writes a tensor of any type but bf16; the file appears whole or not at all.
    *
-   * @throws IllegalArgumentException when the tensor is of another type
+   * @throws IllegalArgumentException when the tensor is bf16
    * @throws TensorFileException when the file can't be written
    */
   public static void write(Path file, HostTensor tensor) {
@@ -105,9 +121,9 @@ public final class NpyFile {
   }
 
   /**
-   * Writes an fp32 or fp16 tensor as one file of a group.
+   * Writes a tensor of any type but bf16 as one file of a group.
    *
-   * @throws IllegalArgumentException when the tensor is of another type
+   * @throws IllegalArgumentException when the tensor is bf16
    * @throws TensorFileException when the file can't be written
    */
   public static void write(AtomicFileGroup files, Path file, HostTensor tensor) {
@@ -206,6 +222,22 @@ public final class NpyFile {
   }
 
   /** NumPy's notation spelled out, where it is one of a number. */
+  /** As {@code little-endian float32 ('<f4') or float16 ('<f2') is needed}. */
+  private static String needed(List<DType> types) {
+    List<String> names = new ArrayList<>();
+    for (DType type : types) {
+      names.add(
+          switch (type) {
+            case FP32 -> "float32 ('<f4')";
+            case FP16 -> "float16 ('<f2')";
+            case INT32 -> "int32 ('<i4')";
+            case BOOL -> "bool ('|b1')";
+            case BF16 -> throw new IllegalArgumentException(".npy has no bf16");
+          });
+    }
+    return "little-endian " + String.join(" or ", names) + " is needed";
+  }
+
   private static String inWords(String descr) {
     if (!descr.matches("[<>|=]?[fiucb][0-9]{1,2}")) {
       return "";

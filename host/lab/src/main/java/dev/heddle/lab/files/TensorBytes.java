@@ -28,7 +28,12 @@ final class TensorBytes {
         case FP32 -> piece.asFloatBuffer().get(tensor.floats(), done, count);
         case FP16, BF16 -> piece.asShortBuffer().get(tensor.patterns(), done, count);
         case INT32 -> piece.asIntBuffer().get(tensor.ints(), done, count);
-        case BOOL -> piece.get(tensor.bytes(), done, count);
+        case BOOL -> {
+          // Whatever a file holds, a boolean here is 0 or 1.
+          for (int i = done; i < done + count; i++) {
+            tensor.bytes()[i] = (byte) (piece.get() == 0 ? 0 : 1);
+          }
+        }
       }
       done += count;
       at += piece.limit();
