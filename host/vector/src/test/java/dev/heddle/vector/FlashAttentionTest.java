@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.heddle.core.AttentionOptions;
 import dev.heddle.core.AttentionOptions.Blocks;
+import dev.heddle.core.AttentionOptions.Broadcast;
 import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionShape;
 import dev.heddle.core.BandMask;
@@ -156,6 +157,36 @@ class FlashAttentionTest {
         boolean reached = i / 8 >= 70 && i % 8 == 3;
         assertThat(Float.isFinite(out.array()[i])).as("out[%d]", i).isNotEqualTo(reached);
       }
+    }
+  }
+
+  /** Hidden from every query, by masks and biases that are one for all and by such as are not. */
+  @Test
+  void whatIsHiddenMayBeNan() {
+    AttentionProblem plain = AttentionProblem.of(AttentionShape.square(1, 1, 100, 8));
+    for (boolean rows : new boolean[] {false, true}) {
+      Broadcast layout = new Broadcast(false, false, rows);
+      Map<String, AttentionOptions> hiding =
+          Map.of(
+              "mask", AttentionOptions.NONE.withMask(layout),
+              "bias", AttentionOptions.NONE.withBias(layout));
+      hiding.forEach((name, options) -> {
+        AttentionProblem problem = plain.withOptions(options);
+        Map<String, Span> tensors = tensors(problem);
+        float[] hides = tensors.get(name).array();
+        for (int at = 70; at < hides.length; at += 100) {
+          hides[at] = name.equals("mask") ? 0 : Float.NEGATIVE_INFINITY;
+        }
+        for (String wild : new String[] {"k", "v"}) {
+          Arrays.fill(tensors.get(wild).array(), 70 * 8, 71 * 8, Float.NaN);
+        }
+        tiles(problem, tensors);
+        for (String output : new String[] {"out", "lse"}) {
+          for (float value : tensors.get(output).array()) {
+            assertThat(Float.isFinite(value)).as("%s, %s", options, output).isTrue();
+          }
+        }
+      });
     }
   }
 
