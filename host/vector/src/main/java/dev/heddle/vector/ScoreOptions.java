@@ -244,7 +244,7 @@ final class ScoreOptions {
       output(ScoreStage.RAW, x, at);
       softcap(x, at, keys);
       output(ScoreStage.SOFTCAPPED, x, at);
-      addBias(from(), keys, x, at, 1);
+      addBias(from(), keys, x, at);
       subtractDistance(from(), keys, x, at);
       Arrays.fill(x, at, at + Math.clamp((long) first - from(), 0, keys), Float.NEGATIVE_INFINITY);
       Arrays.fill(
@@ -289,19 +289,13 @@ final class ScoreOptions {
       }
     }
 
-    /**
-     * Adds the bias to scores; -inf hides them, whatever they hold.
-     *
-     * @param key the first score's
-     * @param keys how many there are
-     * @param stride elements from one score to the next
-     */
-    void addBias(int key, int keys, float[] x, int at, int stride) {
+    /** -inf hides a score, whatever it is. */
+    private void addBias(int key, int keys, float[] x, int at) {
       if (bias != null) {
         float[] added = bias.array();
         for (int j = 0; j < keys; j++) {
           float b = added[biasRow + key + j];
-          x[at + j * stride] = b == Float.NEGATIVE_INFINITY ? b : x[at + j * stride] + b;
+          x[at + j] = b == Float.NEGATIVE_INFINITY ? b : x[at + j] + b;
         }
       }
     }
@@ -320,15 +314,8 @@ final class ScoreOptions {
       }
     }
 
-    /**
-     * Replaces what the mask hides.
-     *
-     * @param key the first element's
-     * @param keys how many there are
-     * @param stride elements from one to the next
-     * @param hidden what replaces it
-     */
-    void hideByMask(int key, int keys, float[] x, int at, int stride, float hidden) {
+    /** Puts {@code hidden} in the place of what the mask hides. */
+    private void hideByMask(int key, int keys, float[] x, int at, int stride, float hidden) {
       if (mask != null) {
         float[] flags = mask.array();
         int replaced = Float.floatToRawIntBits(hidden);

@@ -9,16 +9,16 @@ import static dev.heddle.vector.Lanes.roundUp;
 
 import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.HostSession.Span;
-import java.util.Arrays;
+import java.util.stream.Stream;
 import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.VectorOperators;
 
 /**
  * What the options do to the tiles of {@link FlashAttention}, {@code S^T [keys][PANEL]} with a
  * query per lane.
  *
- * <p>What is one number for all lanes, or a function of their positions, is a vector operation.
- * Only masks and biases that differ by query are taken lane by lane, {@link Lanes#PANEL} apart: a
- * row of them lies across the tile, and a load and a store per score is what turning it takes.
+ * <p>All is done a vector of lanes at a time. A mask or bias that differs by query lies across the
+ * tile; it is turned first, which takes a load and a store per score and costs more than the rest.
  */
 final class ScoreTile {
   private final ScoreOptions options;
@@ -30,6 +30,10 @@ final class ScoreTile {
   private final float[] slopes;
   private final float[] positions;
   private final float[] factors;
+
+  /** A tile of mask or bias, turned. */
+  private final float[] turned;
+
   private int blockRowCount;
   private int lanes;
   private int width;
@@ -40,16 +44,26 @@ final class ScoreTile {
     slopes = new float[problem.options().alibi() ? PANEL : 0];
     positions = slopes.clone();
     factors = new float[ScoreOptions.dropoutElements(problem)];
+    turned = new float[turnedElements(problem)];
+  }
+
+  private static int turnedElements(AttentionProblem problem) {
+    boolean differs =
+        Stream.of(problem.options().mask(), problem.options().bias())
+            .anyMatch(layout -> layout.isPresent());
+    return differs ? FlashAttention.BLOCK_N * PANEL : 0;
   }
 
   /** Elements that {@link ScoreTile#ScoreTile} allocates. */
   static long elements(AttentionProblem problem) {
-    return (problem.options().alibi() ? 2L * PANEL : 0) + ScoreOptions.dropoutElements(problem);
+    return (problem.options().alibi() ? 2L * PANEL : 0)
+        + ScoreOptions.dropoutElements(problem)
+        + turnedElements(problem);
   }
 
   /** Elements held. */
   long elements() {
-    return (long) slopes.length + positions.length + factors.length;
+    return (long) slopes.length + positions.length + factors.length + turned.length;
   }
 
   /**
@@ -140,15 +154,17 @@ final class ScoreTile {
     }
     Span bias = options.bias();
     if (bias != null) {
+      float[] added = bias.array();
       if (queries[0].biasRow == queries[PANEL - 1].biasRow) {
-        float[] added = bias.array();
-        int row = queries[0].biasRow + key;
         for (int j = 0; j < real; j++) {
-          add(added[row + j], scores, j * PANEL);
+          add(scores, j * PANEL, added[queries[0].biasRow + key + j]);
         }
       } else {
         for (int lane = 0; lane < lanes; lane++) {
-          queries[lane].addBias(key, real, scores, lane, PANEL);
+          turn(added, queries[lane].biasRow + key, real, lane);
+        }
+        for (int c = 0; c < width; c += LANES) {
+          addTurned(scores, c, real);
         }
       }
     }
@@ -162,15 +178,33 @@ final class ScoreTile {
     }
   }
 
-  /** One number on every lane of a row; -inf hides it, whatever it holds. */
-  private void add(float bias, float[] scores, int row) {
-    if (bias == Float.NEGATIVE_INFINITY) {
-      Arrays.fill(scores, row, row + width, bias);
-      return;
+  /** Turns a row of mask or bias into a column. */
+  private void turn(float[] row, int from, int keys, int lane) {
+    for (int j = 0; j < keys; j++) {
+      turned[lane + j * PANEL] = row[from + j];
     }
-    FloatVector added = broadcast(bias);
-    for (int c = row; c < row + width; c += LANES) {
-      load(scores, c).add(added).intoArray(scores, c);
+  }
+
+  /** One bias for every lane; -inf hides, whatever the scores are. */
+  private void add(float[] scores, int row, float bias) {
+    if (bias == Float.NEGATIVE_INFINITY) {
+      hideRow(scores, row);
+    } else {
+      FloatVector added = broadcast(bias);
+      for (int c = row; c < row + width; c += LANES) {
+        load(scores, c).add(added).intoArray(scores, c);
+      }
+    }
+  }
+
+  private void addTurned(float[] scores, int c, int keys) {
+    for (int j = 0; j < keys; j++) {
+      int at = c + j * PANEL;
+      FloatVector bias = load(turned, at);
+      load(scores, at)
+          .add(bias)
+          .blend(bias, bias.compare(VectorOperators.EQ, Float.NEGATIVE_INFINITY))
+          .intoArray(scores, at);
     }
   }
 
@@ -187,11 +221,19 @@ final class ScoreTile {
   void hide(float[] scores, int key, int real) {
     Span mask = options.mask();
     if (mask != null) {
+      float[] flags = mask.array();
       if (queries[0].maskRow == queries[PANEL - 1].maskRow) {
-        hideRows(mask.array(), queries[0].maskRow + key, scores, real);
+        for (int j = 0; j < real; j++) {
+          if (flags[queries[0].maskRow + key + j] == 0) {
+            hideRow(scores, j * PANEL);
+          }
+        }
       } else {
         for (int lane = 0; lane < lanes; lane++) {
-          queries[lane].hideByMask(key, real, scores, lane, PANEL, Float.NEGATIVE_INFINITY);
+          turn(flags, queries[lane].maskRow + key, real, lane);
+        }
+        for (int c = 0; c < width; c += LANES) {
+          hideTurned(scores, c, real);
         }
       }
     }
@@ -204,11 +246,18 @@ final class ScoreTile {
     }
   }
 
-  private void hideRows(float[] flags, int from, float[] scores, int keys) {
+  private void hideTurned(float[] scores, int c, int keys) {
     for (int j = 0; j < keys; j++) {
-      if (flags[from + j] == 0) {
-        Arrays.fill(scores, j * PANEL, j * PANEL + width, Float.NEGATIVE_INFINITY);
-      }
+      int at = c + j * PANEL;
+      load(scores, at)
+          .blend(Float.NEGATIVE_INFINITY, load(turned, at).compare(VectorOperators.EQ, 0))
+          .intoArray(scores, at);
+    }
+  }
+
+  private void hideRow(float[] scores, int row) {
+    for (int c = row; c < row + width; c += LANES) {
+      broadcast(Float.NEGATIVE_INFINITY).intoArray(scores, c);
     }
   }
 

@@ -25,22 +25,22 @@ final class Tanh {
 
   /** Replaces {@code length} elements from {@code offset} on by {@code cap * tanh(x / cap)}. */
   static void softcap(float cap, float[] x, int offset, int length) {
-    int full = length - length % (2 * LANES);
-    softcapPairs(cap, x, offset, full);
+    int full = length - length % LANES;
+    softcapVectors(cap, x, offset, full);
     if (full < length) {
       // The same arithmetic for the rest, so that a score does not depend on where it lies.
-      float[] rest = new float[2 * LANES];
+      float[] rest = new float[LANES];
       System.arraycopy(x, offset + full, rest, 0, length - full);
-      softcapPairs(cap, rest, 0, rest.length);
+      softcapVectors(cap, rest, 0, LANES);
       System.arraycopy(rest, 0, x, offset + full, length - full);
     }
   }
 
   /**
-   * Two vectors at a time, written out for the reason that {@link Exp#expAndSum} has, too: so that
-   * C2 finds it too large to inline.
+   * One vector at a time: the two that {@link Exp#expAndSum} takes would be more calls of the
+   * Vector API than C2 inlines.
    */
-  private static void softcapPairs(float cap, float[] x, int offset, int length) {
+  private static void softcapVectors(float cap, float[] x, int offset, int length) {
     FloatVector caps = broadcast(cap);
     // Finite for the least of caps, too, or 0 would become NaN.
     FloatVector twice = broadcast(Math.min(2 / cap, Float.MAX_VALUE));
@@ -49,38 +49,25 @@ final class Tanh {
     FloatVector round = broadcast(Exp.ROUND);
     FloatVector one = broadcast(1);
     FloatVector two = broadcast(2);
-    for (int i = offset; i < offset + length; i += 2 * LANES) {
-      FloatVector xa = load(x, i);
-      FloatVector xb = load(x, i + LANES);
-      FloatVector ya = xa.abs().mul(twice);
-      FloatVector yb = xb.abs().mul(twice);
+    for (int i = offset; i < offset + length; i += LANES) {
+      FloatVector signed = load(x, i);
+      FloatVector y = signed.abs().mul(twice);
       // Compared and blended, so that NaN stays.
-      ya = ya.blend(ONE_FROM, ya.compare(VectorOperators.GT, ONE_FROM));
-      yb = yb.blend(ONE_FROM, yb.compare(VectorOperators.GT, ONE_FROM));
-      FloatVector na = ya.fma(log2e, round);
-      FloatVector nb = yb.fma(log2e, round);
-      FloatVector fa = ya.fma(log2eRest, ya.fma(log2e, round.sub(na)));
-      FloatVector fb = yb.fma(log2eRest, yb.fma(log2e, round.sub(nb)));
-      FloatVector pa = broadcast(Exp.P6).fma(fa, broadcast(Exp.P5));
-      FloatVector pb = broadcast(Exp.P6).fma(fb, broadcast(Exp.P5));
-      pa = pa.fma(fa, broadcast(Exp.P4));
-      pb = pb.fma(fb, broadcast(Exp.P4));
-      pa = pa.fma(fa, broadcast(Exp.P3));
-      pb = pb.fma(fb, broadcast(Exp.P3));
-      pa = pa.fma(fa, broadcast(Exp.P2));
-      pb = pb.fma(fb, broadcast(Exp.P2));
-      pa = pa.fma(fa, broadcast(Exp.P1)).mul(fa);
-      pb = pb.fma(fb, broadcast(Exp.P1)).mul(fb);
-      FloatVector powerA = Exp.power(na);
-      FloatVector powerB = Exp.power(nb);
-      FloatVector ta = powerA.fma(pa, powerA.sub(one));
-      FloatVector tb = powerB.fma(pb, powerB.sub(one));
-      signed(caps.mul(ta.div(ta.add(two))), xa).intoArray(x, i);
-      signed(caps.mul(tb.div(tb.add(two))), xb).intoArray(x, i + LANES);
+      y = y.blend(ONE_FROM, y.compare(VectorOperators.GT, ONE_FROM));
+      FloatVector n = y.fma(log2e, round);
+      FloatVector f = y.fma(log2eRest, y.fma(log2e, round.sub(n)));
+      FloatVector p = broadcast(Exp.P6).fma(f, broadcast(Exp.P5));
+      p = p.fma(f, broadcast(Exp.P4));
+      p = p.fma(f, broadcast(Exp.P3));
+      p = p.fma(f, broadcast(Exp.P2));
+      p = p.fma(f, broadcast(Exp.P1)).mul(f);
+      FloatVector power = Exp.power(n);
+      FloatVector t = power.fma(p, power.sub(one));
+      withSign(caps.mul(t.div(t.add(two))), signed).intoArray(x, i);
     }
   }
 
-  private static FloatVector signed(FloatVector magnitude, FloatVector sign) {
+  private static FloatVector withSign(FloatVector magnitude, FloatVector sign) {
     return magnitude
         .reinterpretAsInts()
         .or(sign.reinterpretAsInts().and(SIGN))

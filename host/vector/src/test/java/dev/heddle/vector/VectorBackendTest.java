@@ -3,6 +3,7 @@ package dev.heddle.vector;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.heddle.core.AttentionOption;
+import dev.heddle.core.AttentionOptions;
 import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionShape;
 import dev.heddle.core.AttentionStage;
@@ -85,6 +86,15 @@ class VectorBackendTest extends BackendContract {
       for (AttentionStage.Stage stage : AttentionStage.Stage.values()) {
         operations.add(new AttentionStage(stage, problem.withMask(mask)));
       }
+    }
+    AttentionOptions options =
+        AttentionOptions.NONE
+            .withMask(AttentionOptions.Broadcast.MATRIX)
+            .withAlibi(true)
+            .withDropout(new AttentionOptions.Dropout(0.5f, 1));
+    operations.add(problem.withOptions(options));
+    for (AttentionStage.Stage stage : AttentionStage.Stage.values()) {
+      operations.add(new AttentionStage(stage, problem.withOptions(options)));
     }
     operations.add(new LinearProblem(100, 600, 130, true, DType.FP32));
     for (UpdateRule rule : UpdateRule.values()) {
