@@ -9,6 +9,8 @@ import dev.heddle.lab.ConformanceJson;
 import dev.heddle.lab.ConformanceJunit;
 import dev.heddle.lab.ConformancePage;
 import dev.heddle.lab.Installation;
+import dev.heddle.lab.OnnxConformance;
+import dev.heddle.lab.Question;
 import dev.heddle.lab.files.AtomicFileGroup;
 import dev.heddle.reference.ConformanceCase;
 import dev.heddle.reference.ConformanceSuite;
@@ -28,6 +30,7 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.Set;
 import java.util.concurrent.Callable;
+import java.util.function.Consumer;
 import java.util.function.Function;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
@@ -55,7 +58,8 @@ import picocli.CommandLine.Option;
       "  heddle conform --policy all --dtype fp32",
       "  heddle conform --junit conform.xml --json conform.json",
       "  heddle conform --case values/logits-of-1e5 --dtype fp32 --backend vector",
-      "  heddle conform --fuzz 60 --seed 1"
+      "  heddle conform --fuzz 60 --seed 1",
+      "  heddle conform --onnx onnx/backend/test/data/node/test_attention_4d"
     })
 final class ConformCommand implements Callable<Integer> {
   private static final String ALL_POLICIES = "all";
@@ -111,6 +115,16 @@ final class ConformCommand implements Callable<Integer> {
       description = "Also write a report page that needs nothing but itself.")
   private @Nullable Path html;
 
+  @Option(
+      names = "--onnx",
+      paramLabel = "DIR",
+      description =
+          "In place of a suite the node tests in this folder, as ONNX generates them, or the one that"
+              + " it is: model.onnx and test_data_set_0 with inputs and outputs. Attention,"
+              + " RotaryEmbedding and LinearAttention are computed, and judged by the outputs and the"
+              + " tolerance that come with the tests.")
+  private @Nullable Path onnx;
+
   @Mixin private FuzzOptions fuzz = new FuzzOptions();
 
   @CommandLine.Spec private CommandLine.Model.@Nullable CommandSpec spec;
@@ -119,6 +133,24 @@ final class ConformCommand implements Callable<Integer> {
   public Integer call() {
     CommandLine commandLine = Objects.requireNonNull(spec).commandLine();
     Map<Path, Function<Conformance, byte[]>> files = files();
+    if (onnx != null) {
+      if (suite != null
+          || caseName != null
+          || list
+          || !dtypes.isEmpty()
+          || policy != null
+          || fuzz.isGiven()) {
+        throw new IllegalArgumentException(
+            "--onnx excludes --suite, --case, --list, --dtype, --policy and --fuzz: the folder says"
+                + " what is asked and how it is judged");
+      }
+      Path folder = onnx;
+      return report(
+          files,
+          progress ->
+              OnnxConformance.run(
+                  Installation.find(), folder, devices.selection(), devices.algorithm(), progress));
+    }
     List<TolerancePolicy> policies = policies();
     if (fuzz.isGiven()) {
       if (suite != null || caseName != null || list || !files.isEmpty() || policies.size() > 1) {
@@ -139,19 +171,28 @@ final class ConformCommand implements Callable<Integer> {
       printCases(cases, commandLine.getOut());
       return ExitCode.PASSED.code();
     }
+    return report(
+        files,
+        progress ->
+            Conformance.run(
+                Installation.find(),
+                new Conformance.Request(
+                    caseName == null ? suite().label() : caseName,
+                    cases,
+                    devices.selection(),
+                    devices.algorithm(),
+                    policies),
+                progress));
+  }
+
+  /** Runs, prints and writes. */
+  private int report(
+      Map<Path, Function<Conformance, byte[]>> files, Function<Consumer<String>, Conformance> run) {
+    CommandLine commandLine = Objects.requireNonNull(spec).commandLine();
     Conformance conformance;
     try (Progress progress = new Progress(commandLine.getErr())) {
       progress.accept("looking for devices");
-      conformance =
-          Conformance.run(
-              Installation.find(),
-              new Conformance.Request(
-                  caseName == null ? suite().label() : caseName,
-                  cases,
-                  devices.selection(),
-                  devices.algorithm(),
-                  policies),
-              progress);
+      conformance = run.apply(progress);
     }
     print(conformance, commandLine.getOut());
     try (AtomicFileGroup group = new AtomicFileGroup()) {
@@ -162,7 +203,8 @@ final class ConformCommand implements Callable<Integer> {
       group.commit();
     }
     Counts counts = conformance.counts();
-    return exitCode(counts.failed(), counts.passed()).code();
+    boolean sound = conformance.unusable().isEmpty() || counts.failed() > 0;
+    return (sound ? exitCode(counts.failed(), counts.passed()) : ExitCode.BAD_INPUT).code();
   }
 
   /** The files asked for, known to be writable, and what makes their contents. */
@@ -291,6 +333,7 @@ final class ConformCommand implements Callable<Integer> {
       printPolicies(conformance, out);
     }
     printFailures(conformance, out);
+    printUnusable(conformance, out);
     out.println();
     out.println(
         counts(conformance.counts(), "nothing was asked")
@@ -298,15 +341,22 @@ final class ConformCommand implements Callable<Integer> {
   }
 
   private static void printMatrix(Conformance conformance, PrintWriter out) {
-    Table table = new Table().column("FEATURE", Table.Align.LEFT).column("TYPE", Table.Align.LEFT);
+    Table table =
+        new Table()
+            .column(conformance.subject().name(), Table.Align.LEFT)
+            .column("TYPE", Table.Align.LEFT);
     conformance.devices().forEach(device -> table.column(device.id(), Table.Align.LEFT));
-    for (Feature feature : conformance.features()) {
-      for (DType dtype : conformance.dtypes()) {
-        List<String> row = new ArrayList<>(List.of(feature.label(), dtype.label()));
+    for (Question.Row row : conformance.rows()) {
+      List<String> types =
+          conformance.subject() == Conformance.Subject.CASE
+              ? conformance.types(row)
+              : conformance.types();
+      for (String type : types) {
+        List<String> cells = new ArrayList<>(List.of(row.label(), type));
         for (Device device : conformance.devices()) {
-          row.add(counts(conformance.counts(feature, dtype, device), "-"));
+          cells.add(counts(conformance.counts(row, type, device), "-"));
         }
-        table.row(row.toArray(String[]::new));
+        table.row(cells.toArray(String[]::new));
       }
     }
     table.print(out);
@@ -351,7 +401,7 @@ final class ConformCommand implements Callable<Integer> {
     for (Answer answer : failures.subList(0, Math.min(MOST_SHOWN, failures.size()))) {
       out.println();
       out.println(
-          "FAIL " + answer.testCase() + ", " + answer.kernel() + " on " + answer.device().id());
+          "FAIL " + answer.question() + ", " + answer.kernel() + " on " + answer.device().id());
       answer.verdict().reason().ifPresent(reason -> out.println("  " + reason));
       out.println("  again: " + conformance.command(answer));
     }
@@ -361,6 +411,16 @@ final class ConformCommand implements Callable<Integer> {
           (failures.size() - MOST_SHOWN)
               + " more that FAIL are in the files that --junit, --json and --html write");
     }
+  }
+
+  private static void printUnusable(Conformance conformance, PrintWriter out) {
+    List<Conformance.Unusable> unusable = conformance.unusable();
+    if (unusable.isEmpty()) {
+      return;
+    }
+    out.println();
+    out.println("could not be read, so that no device was asked: " + unusable.size());
+    unusable.forEach(one -> out.println("  " + one.name() + ": " + one.reason()));
   }
 
   /** As {@code 30 pass, 2 FAIL, 4 refused}; what is 0 is left out. */

@@ -2,6 +2,12 @@ package dev.heddle.cli;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import ai.onnx.proto.OnnxMl.GraphProto;
+import ai.onnx.proto.OnnxMl.ModelProto;
+import ai.onnx.proto.OnnxMl.NodeProto;
+import ai.onnx.proto.OnnxMl.OperatorSetIdProto;
+import ai.onnx.proto.OnnxMl.TensorProto;
+import ai.onnx.proto.OnnxMl.ValueInfoProto;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import dev.heddle.reference.PlantedBackend.Fault;
@@ -197,6 +203,109 @@ class ConformCommandTest {
         "--fuzz-case fp32/1,1,1,1,1,1,1/none/scale=1.0/ones,ones,ones/1 --dtype fp32"
       })
   void fuzzingsBadInputIsOneLine(String options) {
+    Outcome outcome = heddle("conform " + options);
+    assertThat(outcome.exit()).isEqualTo(2);
+    assertThat(outcome.out()).isEmpty();
+    assertThat(outcome.err().lines()).hasSize(1);
+  }
+
+  /** A node test of ONNX's: one query that sees one key, so that the output is the value, 2. */
+  private void writeOnnxTest(String name, String operator, float output) throws IOException {
+    Path test = folder.resolve("onnx").resolve(name);
+    Path set = Files.createDirectories(test.resolve("test_data_set_0"));
+    NodeProto.Builder node = NodeProto.newBuilder().setOpType(operator).addOutput("Y");
+    GraphProto.Builder graph = GraphProto.newBuilder();
+    for (int i = 0; i < 3; i++) {
+      node.addInput("i" + i);
+      graph.addInput(ValueInfoProto.newBuilder().setName("i" + i));
+      Files.write(set.resolve("input_" + i + ".pb"), scalar(i).toByteArray());
+    }
+    graph.addNode(node).addOutput(ValueInfoProto.newBuilder().setName("Y"));
+    Files.write(set.resolve("output_0.pb"), scalar(output).toByteArray());
+    Files.write(
+        test.resolve("model.onnx"),
+        ModelProto.newBuilder()
+            .setGraph(graph)
+            .addOpsetImport(OperatorSetIdProto.newBuilder().setVersion(23))
+            .build()
+            .toByteArray());
+  }
+
+  private static TensorProto scalar(float value) {
+    return TensorProto.newBuilder()
+        .setDataType(TensorProto.DataType.FLOAT.getNumber())
+        .addAllDims(List.of(1L, 1L, 1L, 1L))
+        .addFloatData(value)
+        .build();
+  }
+
+  @Test
+  void theExitCodeOfOnnxTestsSaysWhatIsWrong() throws IOException {
+    writeOnnxTest("test_a", "Attention", 2);
+    Outcome sound = heddle("conform --onnx DIR/onnx --backend reference");
+    assertThat(sound.exit()).isZero();
+    assertThat(sound.err()).isEmpty();
+    assertThat(sound.out())
+        .contains("conformance, ONNX node tests in ", "judged by onnx: ")
+        .containsPattern("(?m)^CASE +TYPE +reference:0$")
+        .containsPattern("(?m)^test_a +- +3 pass$")
+        .contains("3 pass, in ");
+    writeOnnxTest("test_b", "Gemm", 2);
+    Outcome broken = heddle("conform --onnx DIR/onnx --backend reference");
+    assertThat(broken.exit()).isEqualTo(2);
+    assertThat(broken.out())
+        .containsPattern("(?m)^test_a +- +3 pass$")
+        .containsPattern("(?m)^  test_b: .*model.onnx: is a test of Gemm; ");
+    writeOnnxTest("test_c", "Attention", 3);
+    assertThat(heddle("conform --onnx DIR/onnx --backend reference").exit()).isEqualTo(1);
+    assertThat(heddle("conform --onnx DIR/onnx/test_b --backend reference").exit()).isEqualTo(2);
+    assertThat(heddle("conform --onnx DIR/onnx/test_a " + planted(Fault.REFUSES)).exit())
+        .isEqualTo(3);
+  }
+
+  @Test
+  void theCommandOfAnOnnxTestShowsItsFailureAgain() throws IOException {
+    writeOnnxTest("test_a", "Attention", 2);
+    writeOnnxTest("test_b", "Attention", 2);
+    Outcome first =
+        heddle(
+            "conform --onnx DIR/onnx --junit DIR/c.xml --json DIR/c.json --html DIR/c.html "
+                + planted(Fault.WRONG_VALUE));
+    assertThat(first.exit()).isEqualTo(1);
+    List<String> commands =
+        first.out().lines().filter(line -> line.startsWith("  again: ")).toList();
+    assertThat(commands).isNotEmpty();
+    for (String line : commands) {
+      Outcome again = heddle(line.substring("  again: ./heddle ".length()));
+      assertThat(again.exit()).isEqualTo(1);
+      assertThat(again.out()).contains(line);
+      assertThat(reason(again.out(), line)).isEqualTo(reason(first.out(), line));
+    }
+    assertThat(Files.readString(folder.resolve("c.xml"))).contains("<failure");
+    assertThat(Files.readString(folder.resolve("c.json"))).contains("\"case\" : \"test_b\"");
+    assertThat(Files.readString(folder.resolve("c.html"))).contains("results FAIL");
+  }
+
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "--onnx DIR/none",
+        "--onnx DIR/file",
+        "--onnx DIR/empty",
+        "--onnx DIR/onnx --suite quick",
+        "--onnx DIR/onnx --case x",
+        "--onnx DIR/onnx --list",
+        "--onnx DIR/onnx --dtype fp32",
+        "--onnx DIR/onnx --policy onnx",
+        "--onnx DIR/onnx --fuzz 1",
+        "--onnx DIR/onnx --backend metal",
+        "--onnx DIR/onnx --backend reference --algorithm quick",
+        "--onnx DIR/onnx --backend reference --device 7"
+      })
+  void badInputAroundOnnxTestsIsOneLine(String options) throws IOException {
+    writeOnnxTest("test_a", "Attention", 2);
+    Files.createDirectories(folder.resolve("empty"));
+    Files.writeString(folder.resolve("file"), "");
     Outcome outcome = heddle("conform " + options);
     assertThat(outcome.exit()).isEqualTo(2);
     assertThat(outcome.out()).isEmpty();

@@ -7,6 +7,8 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 
 /**
  * What attention does to its scores beyond scale and band. For query {@code i} and key {@code j} of
@@ -54,6 +56,14 @@ public record AttentionOptions(
     Dropout dropout,
     Optional<ScoreStage> scoreOutput) {
 
+  private static final Pattern MASK = Pattern.compile("mask_(b?h?q?k)");
+  private static final Pattern BIAS = Pattern.compile("bias_(b?h?q?k)");
+  private static final Pattern BLOCKS =
+      Pattern.compile("blocks_([0-9]{1,9})x([0-9]{1,9})(_b)?(_h)?");
+  private static final Pattern SOFTCAP = Pattern.compile("softcap_([0-9.E-]+)");
+  private static final Pattern DROPOUT = Pattern.compile("dropout_([0-9.E-]+)_(-?[0-9]+)");
+  private static final Pattern SCORES = Pattern.compile("scores_([a-z]+)");
+
   /** None of them. */
   public static final AttentionOptions NONE =
       new AttentionOptions(
@@ -92,6 +102,11 @@ public record AttentionOptions(
 
     private String path() {
       return (batch ? "b" : "") + (heads ? "h" : "") + (rows ? "q" : "") + "k";
+    }
+
+    private static Broadcast parse(Matcher part) {
+      String path = part.group(1);
+      return new Broadcast(path.contains("b"), path.contains("h"), path.contains("q"));
     }
   }
 
@@ -312,6 +327,20 @@ public record AttentionOptions(
         keyLengths, mask, bias, alibi, softcap, sinks, blocks, dropout, Optional.empty());
   }
 
+  /** The same without the options of one kind. */
+  public AttentionOptions without(AttentionOption kind) {
+    return new AttentionOptions(
+        keyLengths && kind != AttentionOption.KEY_LENGTHS,
+        mask.filter(layout -> kind != AttentionOption.MASK),
+        bias.filter(layout -> kind != AttentionOption.BIAS),
+        alibi && kind != AttentionOption.ALIBI,
+        kind == AttentionOption.SOFTCAP ? 0 : softcap,
+        sinks && kind != AttentionOption.SINKS,
+        blocks.filter(layout -> kind != AttentionOption.BLOCK_MASK),
+        kind == AttentionOption.DROPOUT ? Dropout.NONE : dropout,
+        scoreOutput.filter(stage -> kind != AttentionOption.SCORE_OUTPUT));
+  }
+
   /** Whether keys may be hidden that the band lets through. */
   public boolean hidesKeys() {
     return keyLengths || mask.isPresent() || bias.isPresent() || blocks.isPresent();
@@ -343,7 +372,82 @@ public record AttentionOptions(
     return specs;
   }
 
-  /** As {@code key_lengths+mask_hqk+softcap_30.0}; {@code plain} where there are none. */
+  /**
+   * The options of that text, which is as {@link #toString} writes it.
+   *
+   * @throws IllegalArgumentException naming the part of it that is no option
+   */
+  public static AttentionOptions parse(String text) {
+    AttentionOptions options = NONE;
+    for (String part : text.equals("plain") ? List.<String>of() : List.of(text.split("\\+", -1))) {
+      AttentionOptions more;
+      try {
+        more = options.with(part);
+      } catch (NumberFormatException e) {
+        throw new IllegalArgumentException("option '" + part + "': no such number", e);
+      }
+      if (more.kinds().size() == options.kinds().size()) {
+        throw new IllegalArgumentException(
+            "option '" + part + "' of '" + text + "' adds nothing: its kind is there, or it is 0");
+      }
+      options = more;
+    }
+    return options;
+  }
+
+  /** The same with one more, as a part of the text names it. */
+  private AttentionOptions with(String part) {
+    Matcher layout = MASK.matcher(part);
+    if (layout.matches()) {
+      return withMask(Broadcast.parse(layout));
+    }
+    layout = BIAS.matcher(part);
+    if (layout.matches()) {
+      return withBias(Broadcast.parse(layout));
+    }
+    layout = BLOCKS.matcher(part);
+    if (layout.matches()) {
+      return withBlocks(
+          new Blocks(
+              Integer.parseInt(layout.group(1)),
+              Integer.parseInt(layout.group(2)),
+              layout.group(3) != null,
+              layout.group(4) != null));
+    }
+    Matcher number = SOFTCAP.matcher(part);
+    if (number.matches()) {
+      return withSoftcap(Float.parseFloat(number.group(1)));
+    }
+    number = DROPOUT.matcher(part);
+    if (number.matches()) {
+      return withDropout(
+          new Dropout(Float.parseFloat(number.group(1)), Long.parseLong(number.group(2))));
+    }
+    Matcher scores = SCORES.matcher(part);
+    if (scores.matches()) {
+      for (ScoreStage stage : ScoreStage.values()) {
+        if (stage.label().equals(scores.group(1))) {
+          return withScoreOutput(stage);
+        }
+      }
+    }
+    return switch (part) {
+      case "key_lengths" -> withKeyLengths(true);
+      case "alibi" -> withAlibi(true);
+      case "sinks" -> withSinks(true);
+      default ->
+          throw new IllegalArgumentException(
+              "'"
+                  + part
+                  + "' is no option of attention; key_lengths, mask_hqk, bias_bhqk, blocks_16x16_h,"
+                  + " alibi, softcap_30.0, sinks, dropout_0.1_42 and scores_biased are");
+    };
+  }
+
+  /**
+   * As {@code key_lengths+mask_hqk+softcap_30.0}; {@code plain} where there are none. {@link
+   * #parse} reads it.
+   */
   @Override
   public String toString() {
     List<String> parts = new ArrayList<>();

@@ -145,15 +145,24 @@ public abstract class HostSession extends TrackedSession<HostSession.Resident, H
   }
 
   private static Optional<Refusal> integersTooLarge(Operation operation) {
-    return operation instanceof AttentionProblem attention
-            && attention.options().keyLengths()
-            && attention.shape().seqlenK() > MAX_INTEGER
-        ? Optional.of(
+    return switch (operation) {
+      case AttentionProblem attention when attention.options().keyLengths() ->
+          integersTooLarge("keyLengths", "seqlenK", attention.shape().seqlenK());
+      case CacheAppend append -> integersTooLarge("lengths", "capacity", append.capacity());
+      case RotaryEmbedding rotary ->
+          integersTooLarge("positions", "maxPositions", rotary.maxPositions());
+      default -> Optional.empty();
+    };
+  }
+
+  private static Optional<Refusal> integersTooLarge(String limit, String size, int value) {
+    return value <= MAX_INTEGER
+        ? Optional.empty()
+        : Optional.of(
             new Refusal(
-                "keyLengths",
-                "seqlenK = %d; with key lengths it must be at most %d"
-                    .formatted(attention.shape().seqlenK(), MAX_INTEGER)))
-        : Optional.empty();
+                limit,
+                "%s = %d; integers are held as fp32 here, so it must be at most %d"
+                    .formatted(size, value, MAX_INTEGER)));
   }
 
   private static Refusal tooLong(String name, Shape shape) {

@@ -8,7 +8,13 @@ import java.util.List;
  * computed is a {@link Plan}.
  */
 public sealed interface Operation
-    permits AttentionProblem, AttentionStage, LinearProblem, HeadsTranspose {
+    permits AttentionProblem,
+        AttentionStage,
+        LinearProblem,
+        HeadsTranspose,
+        CacheAppend,
+        RotaryEmbedding,
+        LinearAttention {
 
   /** The operation's name, with which kernel names begin: {@code attention}, {@code linear}. */
   String name();

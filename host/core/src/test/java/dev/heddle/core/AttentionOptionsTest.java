@@ -14,6 +14,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 class AttentionOptionsTest {
   private static final AttentionShape SHAPE = new AttentionShape(2, 4, 2, 5, 7, 8, 6);
@@ -120,6 +122,61 @@ class AttentionOptionsTest {
           .hasMessage("key_lengths[1] = " + wrong + "; it must be from 0 to 7, the number of keys");
     }
     Chain.of(problem).requireValues("key_lengths", HostTensor.of(Shape.of(2), new int[] {7, 0}));
+  }
+
+  @Test
+  void optionsAreTheirText() {
+    List<AttentionOptions> all = new ArrayList<>(List.of(AttentionOptions.NONE, EVERY));
+    for (AttentionOption kind : AttentionOption.values()) {
+      AttentionOptions fewer = EVERY.without(kind);
+      assertThat(fewer.kinds()).hasSize(8).doesNotContain(kind);
+      all.add(fewer);
+      AttentionOptions alone = EVERY;
+      for (AttentionOption other : AttentionOption.values()) {
+        alone = other == kind ? alone : alone.without(other);
+      }
+      assertThat(alone.kinds()).containsExactly(kind);
+      all.add(alone);
+    }
+    all.add(AttentionOptions.NONE.withBlocks(new Blocks(16, 5, true, false)).withSoftcap(1e-10f));
+    all.add(AttentionOptions.NONE.withDropout(new Dropout(1e-7f, Long.MIN_VALUE)));
+    for (ScoreStage stage : ScoreStage.values()) {
+      all.add(AttentionOptions.NONE.withScoreOutput(stage).withMask(Broadcast.MATRIX));
+    }
+    for (AttentionOptions options : all) {
+      assertThat(AttentionOptions.parse(options.toString())).isEqualTo(options);
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "",
+        "plain+sinks",
+        "sinks+",
+        "sinks+sinks",
+        "mask_k+mask_qk",
+        "mask_",
+        "mask_khq",
+        "bias_q",
+        "blocks_0x4",
+        "blocks_4",
+        "blocks_9999999999x1",
+        "softcap_0.0",
+        "softcap_-3.0",
+        "softcap_1e",
+        "softcap_.-.",
+        "softcap_NaN",
+        "dropout_1.0_3",
+        "dropout_0.5",
+        "dropout_0.5_99999999999999999999",
+        "scores_best",
+        "Alibi"
+      })
+  void whatIsNoOptionIsSaidSo(String text) {
+    assertThatThrownBy(() -> AttentionOptions.parse(text))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessageNotContainingAny("\n", "null");
   }
 
   /** Known answers that the generator's authors publish with it. */

@@ -7,10 +7,13 @@ import static dev.heddle.core.kernel.Siblings.value;
 import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionShape;
 import dev.heddle.core.AttentionStage;
+import dev.heddle.core.CacheAppend;
 import dev.heddle.core.DType;
 import dev.heddle.core.HeadsTranspose;
+import dev.heddle.core.LinearAttention;
 import dev.heddle.core.LinearProblem;
 import dev.heddle.core.Operation;
+import dev.heddle.core.RotaryEmbedding;
 import dev.heddle.core.Shape;
 import dev.heddle.core.kernel.Recipe;
 import dev.heddle.core.kernel.Recipe.Launch;
@@ -58,6 +61,9 @@ final class Ladder {
       case AttentionStage stage -> List.of("naive", "staged");
       case LinearProblem linear -> List.of("tiled", "mma");
       case HeadsTranspose heads -> List.of("transpose");
+      case CacheAppend cache -> List.of();
+      case RotaryEmbedding rotary -> List.of();
+      case LinearAttention linear -> List.of();
     };
   }
 
@@ -73,6 +79,9 @@ final class Ladder {
       case AttentionStage stage -> FP32;
       case LinearProblem linear -> algorithm.equals("mma") ? HALVES : FP32;
       case HeadsTranspose heads -> ALL;
+      case CacheAppend cache -> Set.of();
+      case RotaryEmbedding rotary -> Set.of();
+      case LinearAttention linear -> Set.of();
     };
   }
 
@@ -106,6 +115,9 @@ final class Ladder {
                           file, "linear_tiled", linear, tunables, Siblings.threads(tunables))
                       .withMemory(tilesBytes(tunables), 0);
           case HeadsTranspose heads -> heads(file, heads, tunables);
+          case CacheAppend cache -> throw Siblings.absent(cache);
+          case RotaryEmbedding rotary -> throw Siblings.absent(rotary);
+          case LinearAttention linear -> throw Siblings.absent(linear);
         };
     return dtypes(operation, algorithm).equals(FP32)
         ? recipe

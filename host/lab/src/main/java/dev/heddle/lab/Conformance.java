@@ -2,6 +2,8 @@ package dev.heddle.lab;
 
 import dev.heddle.core.DType;
 import dev.heddle.core.Device;
+import dev.heddle.core.HostTensor;
+import dev.heddle.core.Operation;
 import dev.heddle.core.Planner;
 import dev.heddle.core.Probe;
 import dev.heddle.core.Provenance;
@@ -9,19 +11,22 @@ import dev.heddle.core.Refusal;
 import dev.heddle.core.UnsupportedProblemException;
 import dev.heddle.reference.ConformanceCase;
 import dev.heddle.reference.Expectation;
-import dev.heddle.reference.Feature;
 import dev.heddle.reference.TolerancePolicy;
 import dev.heddle.reference.Verdict;
 import dev.heddle.reference.Verifier;
 import java.time.Instant;
 import java.util.ArrayList;
-import java.util.Arrays;
+import java.util.Comparator;
 import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.function.Consumer;
 import java.util.function.Predicate;
+import java.util.function.Supplier;
 
 /**
  * Many cases on many devices: whether each computes attention correctly.
@@ -32,21 +37,46 @@ import java.util.function.Predicate;
  * the fault is Heddle's.
  *
  * @param suite what the cases are called together
+ * @param subject what a row of the matrix is: a feature or a case
  * @param policies the rules that judged; the first one's verdicts count, the others' are opinions
  * @param devices the devices that were asked
  * @param answers one for each case, device and algorithm
+ * @param unusable what was to be a case and could not be read
  * @param missing backends that are unavailable, with what they said
  * @param start when it began
  * @param elapsedNs how long it took, ns
  */
 public record Conformance(
     String suite,
+    Subject subject,
     List<TolerancePolicy> policies,
     List<Device> devices,
     List<Answer> answers,
+    List<Unusable> unusable,
     Map<String, Probe.Unavailable> missing,
     Instant start,
     long elapsedNs) {
+
+  /** What a row of the matrix is. */
+  public enum Subject {
+    /** Something that cases have. */
+    FEATURE,
+    /** A case. */
+    CASE;
+
+    /** Name for people. */
+    public String label() {
+      return name().toLowerCase(Locale.ROOT);
+    }
+  }
+
+  /**
+   * What was to be a case and could not be read: no device is to blame.
+   *
+   * @param name what it is called
+   * @param reason one line that names file and value
+   */
+  public record Unusable(String name, String reason) {}
 
   /**
    * What is asked of whom.
@@ -80,7 +110,7 @@ public record Conformance(
   /**
    * A case on a device under one algorithm.
    *
-   * @param testCase the case
+   * @param question the case
    * @param device the device
    * @param algorithm the algorithm of the case's focus; empty where the device has none
    * @param kernel name of the focus's kernel
@@ -89,7 +119,7 @@ public record Conformance(
    * @param elapsedNs how long it took, compilation included, ns
    */
   public record Answer(
-      ConformanceCase testCase,
+      Question question,
       Device device,
       Optional<String> algorithm,
       String kernel,
@@ -132,6 +162,7 @@ public record Conformance(
     policies = List.copyOf(policies);
     devices = List.copyOf(devices);
     answers = List.copyOf(answers);
+    unusable = List.copyOf(unusable);
     missing = java.util.Collections.unmodifiableMap(new LinkedHashMap<>(missing));
   }
 
@@ -145,78 +176,117 @@ public record Conformance(
    */
   public static Conformance run(
       Installation installation, Request request, Consumer<String> progress) {
+    List<Supplier<Exercise>> exercises = new ArrayList<>();
+    for (ConformanceCase testCase : request.cases) {
+      exercises.add(() -> Exercise.Task.of(testCase));
+    }
+    return run(
+        installation,
+        new Asking(
+            request.suite, Subject.FEATURE, request.selection, request.algorithm, request.policies),
+        exercises,
+        progress);
+  }
+
+  /**
+   * What all exercises have in common.
+   *
+   * @param suite what they are called together
+   * @param subject what a row of the matrix is
+   * @param selection which devices
+   * @param algorithm the algorithm of each one's focus, or every one that a device has
+   * @param policies the rules that judge, at least one; the first one's verdicts count
+   */
+  record Asking(
+      String suite,
+      Subject subject,
+      Selection selection,
+      Optional<String> algorithm,
+      List<TolerancePolicy> policies) {}
+
+  /** Puts exercises to every selected device, each made when its turn comes. */
+  static Conformance run(
+      Installation installation,
+      Asking asking,
+      List<? extends Supplier<? extends Exercise>> exercises,
+      Consumer<String> progress) {
     Instant start = Instant.now();
     long startNs = System.nanoTime();
-    List<Installation.Candidate> candidates = installation.candidates(request.selection);
+    List<Installation.Candidate> candidates = installation.candidates(asking.selection);
     if (candidates.isEmpty()) {
       throw new NothingToRunException("no backend has a device; see heddle devices");
     }
-    requireKnown(candidates, request);
     List<Answer> answers = new ArrayList<>();
+    List<Unusable> unusable = new ArrayList<>();
+    Set<String> known = new LinkedHashSet<>();
     int asked = 0;
-    for (ConformanceCase testCase : request.cases) {
+    for (Supplier<? extends Exercise> exercise : exercises) {
       asked++;
-      String doing = asked + " of " + request.cases.size() + ", " + testCase;
-      answers.addAll(ask(candidates, testCase, request, at -> progress.accept(doing + at)));
+      String doing = asked + " of " + exercises.size();
+      switch (exercise.get()) {
+        case Exercise.Task task -> {
+          candidates.forEach(candidate -> known.addAll(rungs(candidate, task.focus())));
+          String shown = doing + ", " + task.question();
+          answers.addAll(ask(candidates, task, asking, at -> progress.accept(shown + at)));
+        }
+        case Exercise.Declined declined ->
+            candidates.forEach(candidate ->
+                answers.add(
+                    refused(
+                        declined.question(),
+                        candidate.device(),
+                        declined.kernel(),
+                        declined.refusal(),
+                        asking.policies)));
+        case Exercise.Broken broken -> unusable.add(broken.what());
+      }
+    }
+    if (asking.algorithm.isPresent()
+        && !known.isEmpty()
+        && !known.contains(asking.algorithm.get())) {
+      throw Comparison.unknown(asking.algorithm.get(), List.copyOf(known));
     }
     return new Conformance(
-        request.suite,
-        request.policies,
+        asking.suite,
+        asking.subject,
+        asking.policies,
         candidates.stream().map(Installation.Candidate::device).toList(),
         answers,
-        installation.missing(request.selection),
+        unusable,
+        installation.missing(asking.selection),
         start,
         System.nanoTime() - startNs);
   }
 
-  private static void requireKnown(List<Installation.Candidate> candidates, Request request) {
-    if (request.algorithm.isEmpty()) {
-      return;
-    }
-    List<String> known =
-        candidates.stream()
-            .flatMap(candidate ->
-                request.cases.stream().flatMap(testCase -> rungs(candidate, testCase).stream()))
-            .distinct()
-            .toList();
-    if (!known.contains(request.algorithm.get())) {
-      throw Comparison.unknown(request.algorithm.get(), known);
-    }
+  private static List<String> rungs(Installation.Candidate candidate, Operation focus) {
+    return candidate.backend().algorithms(candidate.device(), focus);
   }
 
-  private static List<String> rungs(Installation.Candidate candidate, ConformanceCase testCase) {
-    return candidate.backend().algorithms(candidate.device(), testCase.focus());
-  }
-
-  /** One case on every device; the oracle's answer is computed if one of them runs it. */
+  /** One case on every device; what it needs is made if one of them runs it. */
   private static List<Answer> ask(
       List<Installation.Candidate> candidates,
-      ConformanceCase testCase,
-      Request request,
+      Exercise.Task task,
+      Asking asking,
       Consumer<String> progress) {
-    Workload workload =
-        new Workload(
-            testCase.toString(),
-            Optional.empty(),
-            testCase.focus(),
-            testCase.chain(),
-            testCase.tensors());
     List<Answer> answers = new ArrayList<>();
+    Optional<Workload> made = Optional.empty();
     Optional<Expectation> expectation = Optional.empty();
     for (Installation.Candidate candidate : candidates) {
-      List<String> rungs = rungs(candidate, testCase);
+      List<String> rungs = rungs(candidate, task.focus());
       if (rungs.isEmpty()) {
-        answers.add(withoutRung(candidate, testCase, request.policies));
+        answers.add(withoutRung(candidate, task, asking.policies));
       }
       for (String rung : rungs) {
-        if (request.algorithm.isPresent() && !request.algorithm.get().equals(rung)) {
+        if (asking.algorithm.isPresent() && !asking.algorithm.get().equals(rung)) {
           continue;
         }
         progress.accept(" on " + candidate.device().id() + " by " + rung);
+        Workload workload = made.orElseGet(task.workload());
+        made = Optional.of(workload);
         if (expectation.isEmpty() && Trial.refusal(candidate, workload, rung).isEmpty()) {
-          expectation = Optional.of(Expectation.of(workload.chain(), workload.inputs()));
+          expectation = Optional.of(task.expectation().apply(workload));
         }
-        answers.add(answer(candidate, testCase, workload, rung, expectation, request.policies));
+        answers.add(answer(candidate, task, workload, rung, expectation, asking.policies));
       }
     }
     return answers;
@@ -224,7 +294,7 @@ public record Conformance(
 
   private static Answer answer(
       Installation.Candidate candidate,
-      ConformanceCase testCase,
+      Exercise.Task task,
       Workload workload,
       String rung,
       Optional<Expectation> expectation,
@@ -238,15 +308,18 @@ public record Conformance(
             rung,
             (session, chain) -> {
               Verifier.Observation seen = Verifier.Observation.of(chain);
+              Map<String, HostTensor> outputs = task.outputs().apply(seen.outputs());
               return new Judgement(
                   policies.stream()
-                      .map(policy -> new Verifier(policy).judge(expectation.orElseThrow(), seen))
+                      .map(policy ->
+                          new Verifier(task.rule().apply(policy))
+                              .judge(expectation.orElseThrow(), outputs, seen.brokenGuards()))
                       .toList(),
                   chain.provenance());
             },
             verdict -> new Judgement(same(verdict, policies), List.of()));
     return new Answer(
-        testCase,
+        task.question(),
         candidate.device(),
         Optional.of(rung),
         Trial.kernel(workload, rung),
@@ -257,19 +330,27 @@ public record Conformance(
 
   /** The answer of a device that has no algorithm at all for the case's focus: a refusal. */
   private static Answer withoutRung(
-      Installation.Candidate candidate, ConformanceCase testCase, List<TolerancePolicy> policies) {
-    Refusal refusal;
+      Installation.Candidate candidate, Exercise.Task task, List<TolerancePolicy> policies) {
     try {
-      new Planner(candidate.backend(), candidate.device()).plan(testCase.focus());
+      new Planner(candidate.backend(), candidate.device()).plan(task.focus());
       throw new IllegalStateException("a plan without an algorithm");
     } catch (UnsupportedProblemException e) {
-      refusal = e.refusal();
+      return refused(
+          task.question(), candidate.device(), task.focus().name(), e.refusal(), policies);
     }
+  }
+
+  private static Answer refused(
+      Question question,
+      Device device,
+      String kernel,
+      Refusal refusal,
+      List<TolerancePolicy> policies) {
     return new Answer(
-        testCase,
-        candidate.device(),
+        question,
+        device,
         Optional.empty(),
-        testCase.focus().name(),
+        kernel,
         same(new Verdict.Refused(refusal), policies),
         List.of(),
         0);
@@ -285,17 +366,34 @@ public record Conformance(
     return policies.getFirst();
   }
 
-  /** The storage types that were asked, in their order. */
-  public List<DType> dtypes() {
-    return DType.FLOATING.stream()
-        .filter(dtype -> answers.stream().anyMatch(a -> a.testCase.dtype() == dtype))
+  /** The storage types that were asked: those of operands in their order, then others. */
+  public List<String> types() {
+    List<String> types =
+        new ArrayList<>(
+            answers.stream().map(answer -> answer.question.type()).distinct().sorted().toList());
+    List<String> operands = DType.FLOATING.stream().map(DType::label).toList();
+    types.sort(
+        Comparator.comparingInt(
+            type -> operands.contains(type) ? operands.indexOf(type) : operands.size()));
+    return types;
+  }
+
+  /** The rows of the matrix, in their order. */
+  public List<Question.Row> rows() {
+    return answers.stream()
+        .flatMap(answer -> answer.question.rows().stream())
+        .distinct()
+        .sorted()
         .toList();
   }
 
-  /** The features that some case has, in their order. */
-  public List<Feature> features() {
-    return Arrays.stream(Feature.values())
-        .filter(feature -> answers.stream().anyMatch(a -> a.testCase.features().contains(feature)))
+  /** The storage types in which a row has answers. */
+  public List<String> types(Question.Row row) {
+    return types().stream()
+        .filter(type ->
+            answers.stream()
+                .anyMatch(answer ->
+                    answer.question.type().equals(type) && answer.question.rows().contains(row)))
         .toList();
   }
 
@@ -305,13 +403,13 @@ public record Conformance(
   }
 
   /** One cell of the matrix. */
-  public Counts counts(Feature feature, DType dtype, Device device) {
+  public Counts counts(Question.Row row, String type, Device device) {
     return counts(
         0,
         answer ->
             answer.device.equals(device)
-                && answer.testCase.dtype() == dtype
-                && answer.testCase.features().contains(feature));
+                && answer.question.type().equals(type)
+                && answer.question.rows().contains(row));
   }
 
   /** What a policy, which must be one of those that judged, makes of a device's answers. */
@@ -325,8 +423,7 @@ public record Conformance(
    */
   public Counts ordinaryCounts(TolerancePolicy by, Device device) {
     return counts(
-        policies.indexOf(by),
-        answer -> answer.device.equals(device) && answer.testCase.isOrdinaryAttention());
+        policies.indexOf(by), answer -> answer.device.equals(device) && answer.question.ordinary());
   }
 
   private Counts counts(int policy, Predicate<Answer> which) {
@@ -369,16 +466,17 @@ public record Conformance(
 
   /** The command that asks one device this one case again. */
   public String command(Answer answer) {
-    return command(
-        "--case " + answer.testCase.name() + " --dtype " + answer.testCase.dtype().label(),
-        answer.device,
-        answer.algorithm,
-        policy());
+    return command(answer.question.options(), answer.device, answer.algorithm, judging());
+  }
+
+  /** The option that names the rule; ONNX's tests bring theirs. */
+  private Optional<String> judging() {
+    return subject == Subject.CASE ? Optional.empty() : Optional.of(policy().name());
   }
 
   /** The command that asks one device what the options name. */
   static String command(
-      String options, Device device, Optional<String> algorithm, TolerancePolicy policy) {
+      String options, Device device, Optional<String> algorithm, Optional<String> policy) {
     StringBuilder command = new StringBuilder();
     if (device.backend().equals("cuda") && device.emulated()) {
       command.append("HEDDLE_CUDA=emulator ");
@@ -391,6 +489,7 @@ public record Conformance(
         .append(" --device ")
         .append(device.index());
     algorithm.ifPresent(rung -> command.append(" --algorithm ").append(rung));
-    return command.append(" --policy ").append(policy.name()).toString();
+    policy.ifPresent(name -> command.append(" --policy ").append(name));
+    return command.toString();
   }
 }

@@ -3,17 +3,13 @@ package dev.heddle.lab;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import dev.heddle.core.DType;
 import dev.heddle.core.Device;
 import dev.heddle.core.Provenance;
 import dev.heddle.lab.Conformance.Answer;
 import dev.heddle.lab.Conformance.Counts;
-import dev.heddle.reference.ConformanceCase;
-import dev.heddle.reference.Feature;
 import dev.heddle.reference.TolerancePolicy;
 import dev.heddle.reference.Verdict;
 import java.util.LinkedHashMap;
-import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 
@@ -21,8 +17,8 @@ import java.util.Optional;
  * A conformance run as JSON, for other programs. {@code format} and {@code version} name the shape
  * of the document: a field that is added leaves the version, a field that changes its meaning or
  * goes away raises it. {@code results[]} holds an object for each case, device and algorithm, whose
- * {@code kernels} are indices into {@code kernels[]}. A value that may be NaN or infinite is then a
- * string.
+ * {@code kernels} are indices into {@code kernels[]}. {@code unusable[]} holds what could not be
+ * read. A value that may be NaN or infinite is then a string.
  */
 public final class ConformanceJson {
   /** The version of the document's shape. */
@@ -73,6 +69,10 @@ public final class ConformanceJson {
           node.setAll(ResultNodes.step(one));
         });
     root.set("cases", cases(conformance));
+    ArrayNode unusable = root.putArray("unusable");
+    conformance
+        .unusable()
+        .forEach(one -> unusable.addObject().put("name", one.name()).put("reason", one.reason()));
     ArrayNode results = root.putArray("results");
     conformance.answers().forEach(answer -> results.add(result(conformance, answer, kernels)));
     return ResultNodes.write(root);
@@ -106,12 +106,13 @@ public final class ConformanceJson {
 
   private static ArrayNode matrix(Conformance conformance) {
     ArrayNode cells = NODES.arrayNode();
-    for (Feature feature : conformance.features()) {
-      for (DType dtype : conformance.dtypes()) {
+    for (Question.Row row : conformance.rows()) {
+      for (String type : conformance.types()) {
         for (Device device : conformance.devices()) {
           ObjectNode cell = cells.addObject();
-          cell.put("feature", id(feature)).put("dtype", dtype.label()).put("device", device.id());
-          cell.setAll(counts(conformance.counts(feature, dtype, device)));
+          cell.put(conformance.subject().label(), row.id());
+          cell.put("dtype", type).put("device", device.id());
+          cell.setAll(counts(conformance.counts(row, type, device)));
         }
       }
     }
@@ -120,16 +121,18 @@ public final class ConformanceJson {
 
   private static ArrayNode cases(Conformance conformance) {
     ArrayNode nodes = NODES.arrayNode();
-    for (ConformanceCase testCase :
-        conformance.answers().stream().map(Answer::testCase).distinct().toList()) {
+    for (Question question :
+        conformance.answers().stream().map(Answer::question).distinct().toList()) {
       ObjectNode node = nodes.addObject();
-      node.put("name", testCase.name());
-      node.put("dtype", testCase.dtype().label());
+      node.put("name", question.name());
+      node.put("dtype", question.type());
       ArrayNode features = node.putArray("features");
-      testCase.features().forEach(feature -> features.add(id(feature)));
-      node.put("inputs", testCase.inputs().toString());
+      if (conformance.subject() == Conformance.Subject.FEATURE) {
+        question.rows().forEach(row -> features.add(row.id()));
+      }
+      node.put("inputs", question.inputs());
       ArrayNode steps = node.putArray("operations");
-      testCase.chain().steps().forEach(step -> steps.add(step.operation().toString()));
+      question.operations().forEach(steps::add);
     }
     return nodes;
   }
@@ -137,8 +140,8 @@ public final class ConformanceJson {
   private static ObjectNode result(
       Conformance conformance, Answer answer, Map<Provenance, Integer> kernels) {
     ObjectNode node = NODES.objectNode();
-    node.put("case", answer.testCase().name());
-    node.put("dtype", answer.testCase().dtype().label());
+    node.put("case", answer.question().name());
+    node.put("dtype", answer.question().type());
     node.put("device", answer.device().id());
     node.put("algorithm", answer.algorithm().orElse(null));
     node.put("kernel", answer.kernel());
@@ -171,13 +174,7 @@ public final class ConformanceJson {
     value(node, "ratio", judged.errorRatio());
     ObjectNode worst = node.putObject("worst");
     ArrayNode position = worst.putArray("index");
-    answer
-        .testCase()
-        .chain()
-        .tensor(judged.tensor())
-        .shape()
-        .position(judged.worst().index())
-        .forEach(position::add);
+    answer.question().position(judged.tensor(), judged.worst().index()).forEach(position::add);
     value(worst, "expected", judged.worst().expected());
     value(worst, "got", judged.worst().got());
     return node;
@@ -190,9 +187,5 @@ public final class ConformanceJson {
     } else {
       node.put(name, Double.toString(value));
     }
-  }
-
-  private static String id(Feature feature) {
-    return feature.name().toLowerCase(Locale.ROOT);
   }
 }

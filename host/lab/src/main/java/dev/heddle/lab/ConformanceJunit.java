@@ -1,6 +1,5 @@
 package dev.heddle.lab;
 
-import dev.heddle.core.DType;
 import dev.heddle.core.Device;
 import dev.heddle.lab.Conformance.Answer;
 import dev.heddle.reference.Verdict;
@@ -12,8 +11,9 @@ import java.util.Locale;
 
 /**
  * A conformance run as JUnit XML, which every CI system reads: a suite for each device and storage
- * type, a test case for each case and kernel, refused ones as skipped. Times are those of
- * verification, compilation included, and no measure of speed.
+ * type, a test case for each case and kernel, refused ones as skipped; a suite of errors for what
+ * could not be read. Times are those of verification, compilation included, and no measure of
+ * speed.
  */
 public final class ConformanceJunit {
   /** UTC; the schemas in use know no zone. */
@@ -29,33 +29,36 @@ public final class ConformanceJunit {
         "testsuites",
         () -> {
           for (Device device : conformance.devices()) {
-            for (DType dtype : conformance.dtypes()) {
-              suite(xml, conformance, device, dtype);
+            for (String type : conformance.types()) {
+              suite(xml, conformance, device, type);
             }
+          }
+          if (!conformance.unusable().isEmpty()) {
+            unusable(xml, conformance);
           }
         },
         attributes(
                 "heddle conform " + conformance.suite(),
                 conformance.answers(),
+                conformance.unusable().size(),
                 conformance.elapsedNs())
             .toArray(String[]::new));
     return xml.newline().bytes();
   }
 
-  private static void suite(Markup xml, Conformance conformance, Device device, DType dtype) {
+  private static void suite(Markup xml, Conformance conformance, Device device, String type) {
     List<Answer> answers =
         conformance.answers().stream()
             .filter(answer -> answer.device().equals(device))
-            .filter(answer -> answer.testCase().dtype() == dtype)
+            .filter(answer -> answer.question().type().equals(type))
             .toList();
     if (answers.isEmpty()) {
       return;
     }
-    String name = device.id() + " " + dtype.label();
+    String name = device.id() + " " + type;
     long ns = answers.stream().mapToLong(Answer::elapsedNs).sum();
-    List<String> attributes = new ArrayList<>(attributes(name, answers, ns));
-    attributes.addAll(List.of("skipped", count(answers, Verdict.Refused.class)));
-    attributes.addAll(List.of("timestamp", TIMESTAMP.format(conformance.start())));
+    List<String> attributes = new ArrayList<>(attributes(name, answers, 0, ns));
+    attributes.addAll(ofSuite(conformance, answers));
     xml.newline()
         .element(
             "testsuite",
@@ -67,13 +70,46 @@ public final class ConformanceJunit {
             attributes.toArray(String[]::new));
   }
 
+  /** What could not be read: a suite of errors, since no device is to blame. */
+  private static void unusable(Markup xml, Conformance conformance) {
+    List<Conformance.Unusable> all = conformance.unusable();
+    List<String> attributes = new ArrayList<>(attributes("unusable", List.of(), all.size(), 0));
+    attributes.addAll(ofSuite(conformance, List.of()));
+    xml.newline()
+        .element(
+            "testsuite",
+            () -> {
+              for (Conformance.Unusable one : all) {
+                xml.newline()
+                    .element(
+                        "testcase",
+                        () -> xml.empty("error", "message", one.reason(), "type", "unusable"),
+                        "classname",
+                        "heddle.unusable",
+                        "name",
+                        one.name(),
+                        "time",
+                        seconds(0));
+              }
+              xml.newline();
+            },
+            attributes.toArray(String[]::new));
+  }
+
+  /** What a suite says beyond what the root says. */
+  private static List<String> ofSuite(Conformance conformance, List<Answer> answers) {
+    return List.of(
+        "skipped", count(answers, Verdict.Refused.class),
+        "timestamp", TIMESTAMP.format(conformance.start()));
+  }
+
   /** What the root and a suite say of the cases in them; the schemas know no more at the root. */
-  private static List<String> attributes(String name, List<Answer> answers, long ns) {
+  private static List<String> attributes(String name, List<Answer> answers, int unusable, long ns) {
     return List.of(
         "name", name,
-        "tests", Integer.toString(answers.size()),
+        "tests", Integer.toString(answers.size() + unusable),
         "failures", count(answers, Verdict.Fail.class),
-        "errors", "0",
+        "errors", Integer.toString(unusable),
         "time", seconds(ns));
   }
 
@@ -99,12 +135,9 @@ public final class ConformanceJunit {
             "testcase",
             () -> outcome(xml, conformance, answer),
             "classname",
-            "heddle."
-                + answer.device().id().replace(':', '.')
-                + "."
-                + answer.testCase().dtype().label(),
+            "heddle." + answer.device().id().replace(':', '.') + "." + answer.question().type(),
             "name",
-            answer.testCase().name() + " " + answer.kernel(),
+            answer.question().name() + " " + answer.kernel(),
             "time",
             seconds(answer.elapsedNs()));
   }

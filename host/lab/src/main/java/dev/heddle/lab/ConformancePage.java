@@ -1,11 +1,9 @@
 package dev.heddle.lab;
 
-import dev.heddle.core.DType;
 import dev.heddle.core.Device;
 import dev.heddle.core.Provenance;
 import dev.heddle.lab.Conformance.Answer;
 import dev.heddle.lab.Conformance.Counts;
-import dev.heddle.reference.Feature;
 import dev.heddle.reference.TolerancePolicy;
 import dev.heddle.reference.Verdict;
 import java.io.IOException;
@@ -79,12 +77,16 @@ public final class ConformancePage {
   private String headline() {
     Counts counts = conformance.counts();
     int judged = counts.passed() + counts.failed();
+    int unusable = conformance.unusable().size();
+    String beside = unusable == 0 ? "" : "; \u2717 " + unusable + " could not be read";
     if (judged == 0) {
-      return "\u2013 everything is refused";
+      return (counts.refused() > 0 ? "\u2013 everything is refused" : "\u2013 nothing was asked")
+          + beside;
     }
-    return counts.failed() == 0
-        ? "\u2713 all " + judged + " results pass"
-        : "\u2717 " + counts.failed() + " of " + judged + " results FAIL";
+    return (counts.failed() == 0
+            ? "\u2713 all " + judged + " results pass"
+            : "\u2717 " + counts.failed() + " of " + judged + " results FAIL")
+        + beside;
   }
 
   private void body() {
@@ -96,6 +98,7 @@ public final class ConformancePage {
           if (conformance.policies().size() > 1) {
             policies();
           }
+          unusable();
           failures();
           errors();
           devices();
@@ -110,7 +113,9 @@ public final class ConformancePage {
         "div",
         headline(),
         "class",
-        conformance.counts().failed() > 0 ? "headline fail" : "headline");
+        conformance.counts().failed() > 0 || !conformance.unusable().isEmpty()
+            ? "headline fail"
+            : "headline");
     page.element(
         "p",
         () -> {
@@ -139,8 +144,10 @@ public final class ConformancePage {
   private void matrix() {
     section(
         "What was asked",
-        "Results by feature, device and storage type. A result counts in every row whose feature its"
-            + " case has.");
+        conformance.subject() == Conformance.Subject.FEATURE
+            ? "Results by feature, device and storage type. A result counts in every row whose"
+                + " feature its case has."
+            : "Results by case and device: one for each algorithm.");
     page.element(
         "p",
         () -> {
@@ -155,35 +162,73 @@ public final class ConformancePage {
   }
 
   private void matrixRows() {
-    List<DType> dtypes = conformance.dtypes();
+    boolean byType = conformance.rows().stream().anyMatch(row -> conformance.types(row).size() > 1);
+    if (byType) {
+      matrixByType();
+    } else {
+      matrixOfOneType();
+    }
+  }
+
+  /** A column for each device, as each row is of one storage type. */
+  private void matrixOfOneType() {
+    page.element(
+        "thead",
+        () ->
+            page.element(
+                "tr",
+                () -> {
+                  page.element("th", conformance.subject().label());
+                  page.element("th", "type");
+                  conformance
+                      .devices()
+                      .forEach(device -> page.element("th", () -> heading(device)));
+                }));
+    page.newline();
+    page.element(
+        "tbody",
+        () -> {
+          for (Question.Row row : conformance.rows()) {
+            String type = conformance.types(row).getFirst();
+            page.element(
+                "tr",
+                () -> {
+                  page.element("th", row.label(), "scope", "row");
+                  page.element("td", type);
+                  conformance
+                      .devices()
+                      .forEach(device -> cell(conformance.counts(row, type, device), "first"));
+                });
+            page.newline();
+          }
+        });
+  }
+
+  private void heading(Device device) {
+    page.text(device.id());
+    page.element("span", device.displayName(), "class", "note");
+  }
+
+  /** A column for each device and storage type. */
+  private void matrixByType() {
+    List<String> types = conformance.types();
     page.element(
         "thead",
         () -> {
           page.element(
               "tr",
               () -> {
-                page.element("th", "feature", "rowspan", "2");
+                page.element("th", conformance.subject().label(), "rowspan", "2");
                 for (Device device : conformance.devices()) {
                   page.element(
-                      "th",
-                      () -> {
-                        page.text(device.id());
-                        page.element("span", device.displayName(), "class", "note");
-                      },
-                      "colspan",
-                      Integer.toString(dtypes.size()));
+                      "th", () -> heading(device), "colspan", Integer.toString(types.size()));
                 }
               });
           page.element(
               "tr",
               () -> {
                 for (int d = 0; d < conformance.devices().size(); d++) {
-                  dtypes.forEach(dtype ->
-                      page.element(
-                          "th",
-                          dtype.label(),
-                          "class",
-                          dtype == dtypes.getFirst() ? "first" : "next"));
+                  types.forEach(type -> page.element("th", type, "class", place(types, type)));
                 }
               });
         });
@@ -191,22 +236,25 @@ public final class ConformancePage {
     page.element(
         "tbody",
         () -> {
-          for (Feature feature : conformance.features()) {
+          for (Question.Row row : conformance.rows()) {
             page.element(
                 "tr",
                 () -> {
-                  page.element("th", feature.label(), "scope", "row");
+                  page.element("th", row.label(), "scope", "row");
                   for (Device device : conformance.devices()) {
-                    for (DType dtype : dtypes) {
-                      cell(
-                          conformance.counts(feature, dtype, device),
-                          dtype == dtypes.getFirst() ? "first" : "next");
+                    for (String type : types) {
+                      cell(conformance.counts(row, type, device), place(types, type));
                     }
                   }
                 });
             page.newline();
           }
         });
+  }
+
+  /** Whether a device's columns begin with the type's. */
+  private static String place(List<String> types, String type) {
+    return type.equals(types.getFirst()) ? "first" : "next";
   }
 
   private void cell(Counts counts, String place) {
@@ -301,6 +349,19 @@ public final class ConformancePage {
         "opinion " + (judged == 0 ? "refused" : ordinary.failed() == 0 ? "pass" : "fail-cell"));
   }
 
+  private void unusable() {
+    if (conformance.unusable().isEmpty()) {
+      return;
+    }
+    section("What could not be read", "No device was asked these; what is wrong is in the files.");
+    page.element(
+        "ul",
+        () ->
+            conformance
+                .unusable()
+                .forEach(one -> page.element("li", one.name() + ": " + one.reason())));
+  }
+
   private void failures() {
     List<Answer> failures = conformance.failures();
     if (failures.isEmpty()) {
@@ -316,10 +377,10 @@ public final class ConformancePage {
   private void failure(Answer answer) {
     page.element(
         "h3",
-        "\u2717 " + answer.testCase() + ", " + answer.kernel() + " on " + answer.device().id());
+        "\u2717 " + answer.question() + ", " + answer.kernel() + " on " + answer.device().id());
     page.element(
         "div",
-        answer.device().displayName() + "; inputs: " + answer.testCase().inputs(),
+        answer.device().displayName() + "; inputs: " + answer.question().inputs(),
         "class",
         "soft");
     page.element("div", answer.verdict().reason().orElse(""));
@@ -356,11 +417,8 @@ public final class ConformancePage {
                   page.element("td", (judged.passes() ? "\u2713 " : "\u2717 ") + judged.tensor());
                   String position =
                       answer
-                          .testCase()
-                          .chain()
-                          .tensor(judged.tensor())
-                          .shape()
-                          .position(judged.worst().index())
+                          .question()
+                          .position(judged.tensor(), judged.worst().index())
                           .toString();
                   for (String value :
                       List.of(
@@ -425,17 +483,17 @@ public final class ConformancePage {
 
     Strips(List<Answer> judged) {
       for (Device device : conformance.devices()) {
-        for (DType dtype : conformance.dtypes()) {
+        for (String type : conformance.types()) {
           int[] bins = new int[BINS];
           for (Answer answer : judged) {
-            if (answer.device().equals(device) && answer.testCase().dtype() == dtype) {
+            if (answer.device().equals(device) && answer.question().type().equals(type)) {
               int bin = bin(answer.verdict().worst().orElseThrow());
               bins[bin]++;
               most = Math.max(most, bins[bin]);
             }
           }
           if (java.util.Arrays.stream(bins).anyMatch(count -> count > 0)) {
-            rows.put(device.id() + " " + dtype.label(), bins);
+            rows.put(device.id() + " " + type, bins);
           }
         }
       }

@@ -1,5 +1,6 @@
 package dev.heddle.lab;
 
+import dev.heddle.core.AttentionOptions;
 import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.Chain;
 import dev.heddle.core.DType;
@@ -212,7 +213,7 @@ public record Fuzz(
     if (request.algorithm.isEmpty()) {
       return;
     }
-    AttentionProblem any = FuzzCase.draw(0, 0).problem();
+    AttentionProblem any = FuzzCase.draw(0, 0).problem().withOptions(AttentionOptions.NONE);
     List<String> known =
         candidates.stream()
             .flatMap(c ->
@@ -329,6 +330,9 @@ public record Fuzz(
   /** The command that asks one device a failure's smallest problem again. */
   public static String command(Failure failure, TolerancePolicy policy) {
     return Conformance.command(
-        "--fuzz-case " + failure.smallest, failure.device, Optional.of(failure.algorithm), policy);
+        "--fuzz-case " + failure.smallest,
+        failure.device,
+        Optional.of(failure.algorithm),
+        Optional.of(policy.name()));
   }
 }

@@ -75,8 +75,8 @@ class ConformanceTest {
     Conformance conformance = run(new PlantedBackend());
     for (Fault fault : Fault.values()) {
       Device device = conformance.devices().get(fault.ordinal());
-      Counts attention = conformance.counts(Feature.GROUPED_HEADS, DType.FP32, device);
-      Counts linear = conformance.counts(Feature.LINEAR, DType.FP32, device);
+      Counts attention = conformance.counts(Question.Row.of(Feature.GROUPED_HEADS), "fp32", device);
+      Counts linear = conformance.counts(Question.Row.of(Feature.LINEAR), "fp32", device);
       switch (fault) {
         case NONE, SLOW, EMULATED, WRONG_WHEN_WARM -> {
           assertThat(attention).as("%s", fault).isEqualTo(PASS);
@@ -99,7 +99,7 @@ class ConformanceTest {
     }
     assertThat(conformance.failures().size()).isEqualTo(conformance.counts().failed());
     assertThat(conformance.failures()).allMatch(Answer::failed);
-    assertThat(conformance.dtypes()).containsExactly(DType.FP32, DType.FP16);
+    assertThat(conformance.types()).containsExactly("fp32", "fp16");
   }
 
   /** An error of a thousandth and a bit in one element: too much for all but the whole's mean. */

@@ -17,7 +17,7 @@ import org.jocl.cl_kernel;
  * itself ({@code clGetKernelArgInfo}).
  */
 final class Arguments {
-  /** What cl/storage.h makes of each storage type, and the types of what options read. */
+  /** What cl/storage.h makes of each storage type, and what lengths, positions and masks are. */
   private static final Map<String, DType> ELEMENTS =
       Map.of(
           "float", DType.FP32,

@@ -34,6 +34,15 @@ record ClDevice(
     return device.emulated() || (device.kind() == Device.Kind.CPU && !isLlvmpipe());
   }
 
+  /**
+   * Iterations of all loops together after which the device takes a work-item to be done with them:
+   * gallivm, the compiler of llvmpipe, counts them in each kernel lest a shader never ends, and
+   * then leaves every loop without a word (LP_MAX_TGSI_LOOP_ITERATIONS).
+   */
+  long loopIterations() {
+    return isLlvmpipe() ? 65535 : Long.MAX_VALUE;
+  }
+
   private boolean isLlvmpipe() {
     return platformName.equals("rusticl") && device.kind() == Device.Kind.CPU;
   }

@@ -6,10 +6,13 @@ import dev.heddle.core.AttentionOption;
 import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionShape;
 import dev.heddle.core.AttentionStage;
+import dev.heddle.core.CacheAppend;
 import dev.heddle.core.DType;
 import dev.heddle.core.HeadsTranspose;
+import dev.heddle.core.LinearAttention;
 import dev.heddle.core.LinearProblem;
 import dev.heddle.core.Operation;
+import dev.heddle.core.RotaryEmbedding;
 import dev.heddle.core.kernel.Recipe;
 import dev.heddle.core.kernel.Siblings;
 import dev.heddle.core.kernel.TileRecipes;
@@ -40,6 +43,9 @@ final class Ladder {
       case AttentionStage stage -> List.of("naive", "staged");
       case LinearProblem linear -> processor ? List.of("tiled", "cpu") : List.of("tiled");
       case HeadsTranspose heads -> List.of("transpose");
+      case CacheAppend cache -> List.of("append");
+      case RotaryEmbedding rotary -> List.of("embedding");
+      case LinearAttention linear -> List.of("recurrent");
     };
   }
 
@@ -69,6 +75,9 @@ final class Ladder {
                   ? TileRecipes.linear(file, linear, tunables)
                   : linearCpu(file, linear, tunables);
           case HeadsTranspose heads -> Siblings.heads(file, heads, tunables);
+          case CacheAppend cache -> Siblings.cacheAppend(file, cache, tunables);
+          case RotaryEmbedding rotary -> Siblings.rotaryEmbedding(file, rotary, tunables);
+          case LinearAttention linear -> Siblings.linearAttention(file, linear, tunables);
         };
     return recipe.withMacro("DTYPE", Siblings.code(operation.dtype()));
   }
@@ -83,6 +92,26 @@ final class Ladder {
       case "flash_cpu" -> flashCpu(file, attention, tunables);
       default -> TileRecipes.inStages(file, attention, algorithm, tunables);
     };
+  }
+
+  /**
+   * Iterations of all its loops together, at most, that a work-item of a kernel makes whose loops
+   * are as long as the tokens times the head; 0 for the other kernels.
+   */
+  static long loopIterations(Operation operation) {
+    if (!(operation instanceof LinearAttention linear)) {
+      return 0;
+    }
+    AttentionShape shape = linear.shape();
+    // A loop over the head takes a last iteration in which it ends.
+    long overTheHead = shape.headDim() + 1L;
+    int passes =
+        1
+            + (linear.rule().isGated() ? 1 : 0)
+            + (linear.rule().isDelta() ? 1 : 0)
+            + shape.groupSize();
+    long eachToken = passes * overTheHead + 3L * shape.groupSize() + 4;
+    return shape.seqlenK() * eachToken + 5 * overTheHead;
   }
 
   // ---- processors

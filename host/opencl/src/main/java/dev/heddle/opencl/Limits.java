@@ -22,6 +22,18 @@ final class Limits {
 
   private Limits() {}
 
+  /** Refuses a kernel whose loops a device would leave before they are done. */
+  static Optional<Refusal> loopIterations(ClDevice target, String file, long iterations) {
+    return RecipeLimits.unless(
+        iterations <= target.loopIterations(),
+        "loopIterations",
+        "%s takes a work-item through up to %d iterations of its loops; %s ends them after %d",
+        file,
+        iterations,
+        target.device().name(),
+        target.loopIterations());
+  }
+
   /** The first limit that the recipe passes. */
   static Optional<Refusal> refusal(
       Device device, Operation operation, Recipe recipe, int guardBytes) {

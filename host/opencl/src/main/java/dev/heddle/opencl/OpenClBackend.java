@@ -91,7 +91,10 @@ public final class OpenClBackend extends KernelBackend<ClDevice, KernelFiles> {
   @Override
   protected List<String> families(ClDevice target) {
     Device device = target.device();
-    String family = device.emulated() ? "emulator" : device.kind().name().toLowerCase(Locale.ROOT);
+    // What is tuned for processors has the shape that suits them.
+    boolean shaped = device.kind() != Device.Kind.CPU || target.runsProcessorKernels();
+    Device.Kind kind = shaped ? device.kind() : Device.Kind.GPU;
+    String family = device.emulated() ? "emulator" : kind.name().toLowerCase(Locale.ROOT);
     return List.of(family, "default");
   }
 
@@ -103,7 +106,8 @@ public final class OpenClBackend extends KernelBackend<ClDevice, KernelFiles> {
 
   @Override
   protected Optional<Refusal> refusal(ClDevice target, Operation operation, Recipe recipe) {
-    return Limits.refusal(target.device(), operation, recipe, guardBytes(target));
+    return Limits.refusal(target.device(), operation, recipe, guardBytes(target))
+        .or(() -> Limits.loopIterations(target, recipe.file(), Ladder.loopIterations(operation)));
   }
 
   @Override

@@ -1,22 +1,35 @@
 package dev.heddle.opencl;
 
+import dev.heddle.core.AttentionOptions;
+import dev.heddle.core.AttentionOptions.Blocks;
+import dev.heddle.core.AttentionOptions.Broadcast;
+import dev.heddle.core.AttentionOptions.Dropout;
+import dev.heddle.core.AttentionOptions.ScoreStage;
 import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionShape;
 import dev.heddle.core.AttentionStage;
 import dev.heddle.core.BandMask;
+import dev.heddle.core.CacheAppend;
 import dev.heddle.core.DType;
 import dev.heddle.core.Device;
 import dev.heddle.core.HeadsTranspose;
+import dev.heddle.core.HostTensor;
+import dev.heddle.core.LinearAttention;
+import dev.heddle.core.LinearAttention.UpdateRule;
 import dev.heddle.core.LinearProblem;
 import dev.heddle.core.Operation;
 import dev.heddle.core.Plan;
 import dev.heddle.core.Probe;
+import dev.heddle.core.RotaryEmbedding;
+import dev.heddle.core.RotaryEmbedding.Pairing;
 import dev.heddle.reference.KernelTrial;
 import dev.heddle.reference.Mutation;
 import dev.heddle.reference.Verdict;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.function.Function;
+import java.util.stream.Stream;
 
 /**
  * Runs every kernel on small problems under Oclgrind, in a JVM of its own: the simulator can't
@@ -45,7 +58,9 @@ final class OclgrindRun {
       for (String algorithm : backend.algorithms(device, operation)) {
         if (!faulty || algorithm.equals(args[3])) {
           Plan plan = backend.plan(device, operation, algorithm);
-          Verdict verdict = KernelTrial.of(operation).verdict(backend, device, plan);
+          Verdict verdict =
+              KernelTrial.of(operation, inputs -> change(operation, inputs))
+                  .verdict(backend, device, plan);
           System.out.printf(
               "%s%s %s %s %s%n",
               VERDICT, operation.dtype().label(), operation.name(), algorithm, verdict.label());
@@ -58,9 +73,48 @@ final class OclgrindRun {
   }
 
   private static List<Operation> operations() {
-    return DType.FLOATING.stream()
-        .flatMap(dtype -> wide().stream().map(operation -> operation.withDtype(dtype)))
-        .toList();
+    Stream<Operation> everyType =
+        DType.FLOATING.stream()
+            .flatMap(dtype -> wide().stream().map(operation -> operation.withDtype(dtype)));
+    return Stream.concat(everyType, optional().stream()).toList();
+  }
+
+  /** Attention with every option; the options read no operands, so one storage type does. */
+  private static List<Operation> optional() {
+    AttentionProblem problem =
+        AttentionProblem.of(new AttentionShape(2, 2, 1, 19, 37, 9, 5))
+            .withMask(BandMask.causal(BandMask.Alignment.BOTTOM_RIGHT))
+            .withOptions(
+                AttentionOptions.NONE
+                    .withKeyLengths(true)
+                    .withMask(Broadcast.FULL)
+                    .withBias(Broadcast.MATRIX)
+                    .withAlibi(true)
+                    .withSoftcap(3)
+                    .withSinks(true)
+                    .withBlocks(new Blocks(8, 16, true, true))
+                    .withDropout(new Dropout(0.3f, 7)));
+    return List.of(
+        problem,
+        new AttentionStage(
+            AttentionStage.Stage.SOFTMAX,
+            problem.withOptions(problem.options().withScoreOutput(ScoreStage.BIASED))));
+  }
+
+  /** Of attention: lengths within the keys, and masks of which a third hides. */
+  private static void change(Operation operation, Map<String, HostTensor> inputs) {
+    if (!(operation instanceof AttentionProblem || operation instanceof AttentionStage)) {
+      return;
+    }
+    inputs.forEach((name, tensor) -> {
+      for (int i = 0; i < tensor.size(); i++) {
+        switch (tensor.dtype()) {
+          case INT32 -> tensor.set(i, i == 0 ? 23 : 37);
+          case BOOL -> tensor.set(i, i % 3 == 1 ? 0 : 1);
+          default -> {}
+        }
+      }
+    });
   }
 
   private static List<Operation> wide() {
@@ -72,7 +126,16 @@ final class OclgrindRun {
             List.of(
                 ragged,
                 new LinearProblem(5, 19, 18, true, DType.FP32),
-                new HeadsTranspose(1, 3, 5, 7, DType.FP32)));
+                new HeadsTranspose(1, 3, 5, 7, DType.FP32),
+                new CacheAppend(2, 2, 9, 3, 7, DType.FP32),
+                new RotaryEmbedding(2, 2, 5, 13, 10, Pairing.INTERLEAVED, 6, DType.FP32),
+                new RotaryEmbedding(1, 2, 5, 13, 10, Pairing.HALF_SPLIT, 6, DType.FP32),
+                LinearAttention.of(new AttentionShape(2, 2, 1, 7, 7, 9, 5), UpdateRule.GATED_DELTA)
+                    .withInitialState(true),
+                LinearAttention.of(new AttentionShape(2, 2, 1, 7, 7, 9, 5), UpdateRule.GATED)
+                    .withDecayPerDim(true)
+                    .withInitialState(true)
+                    .kernelised()));
     for (AttentionStage.Stage stage : AttentionStage.Stage.values()) {
       operations.add(new AttentionStage(stage, ragged.withLse(false)));
     }

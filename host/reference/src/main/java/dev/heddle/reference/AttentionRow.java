@@ -61,13 +61,11 @@ final class AttentionRow {
 
   /** Whether a key is hidden; one outside the band always is. */
   boolean hides(int key) {
-    AttentionOptions options = problem.options();
     return key < first
         || key >= first + visible
-        || (options.mask().isPresent() && at("mask", options.mask().get(), key) == 0)
-        || (options.bias().isPresent()
-            && at("bias", options.bias().get(), key) == Double.NEGATIVE_INFINITY)
-        || (options.blocks().isPresent() && block(options.blocks().get(), key) == 0);
+        || maskHides(key)
+        || bias(key) == Double.NEGATIVE_INFINITY
+        || blockHides(key);
   }
 
   /** Whether some key is seen. */
@@ -104,17 +102,38 @@ final class AttentionRow {
 
   /** A softcapped score after bias and ALiBi. */
   double biased(double score, int key) {
-    AttentionOptions options = problem.options();
     double sum = score;
-    if (options.bias().isPresent()) {
-      sum = precision.round(sum + at("bias", options.bias().get(), key));
+    if (problem.options().bias().isPresent()) {
+      sum = precision.round(sum + bias(key));
     }
-    if (options.alibi()) {
-      double slope = ScalarOperations.input(inputs, "alibi_slopes")[headQ];
-      double distance = Math.abs((double) query + offset - key);
-      sum = precision.round(sum - precision.round(slope * distance));
+    if (problem.options().alibi()) {
+      sum = precision.round(sum - alibi(key));
     }
     return sum;
+  }
+
+  /** What the bias adds to a score; 0 without one. */
+  double bias(int key) {
+    return problem.options().bias().map(layout -> at("bias", layout, key)).orElse(0.0);
+  }
+
+  /** What ALiBi subtracts from a score; 0 without it. */
+  double alibi(int key) {
+    if (!problem.options().alibi()) {
+      return 0;
+    }
+    double slope = ScalarOperations.input(inputs, "alibi_slopes")[headQ];
+    return precision.round(slope * Math.abs((double) query + offset - key));
+  }
+
+  /** Whether the boolean mask hides a key. */
+  boolean maskHides(int key) {
+    return problem.options().mask().map(layout -> at("mask", layout, key) == 0).orElse(false);
+  }
+
+  /** Whether the block mask hides a key. */
+  boolean blockHides(int key) {
+    return problem.options().blocks().map(layout -> block(layout, key) == 0).orElse(false);
   }
 
   /** Whether there is a sink. */

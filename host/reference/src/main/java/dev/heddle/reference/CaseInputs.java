@@ -1,7 +1,16 @@
 package dev.heddle.reference;
 
+import dev.heddle.core.AttentionProblem;
+import dev.heddle.core.AttentionStage;
+import dev.heddle.core.CacheAppend;
 import dev.heddle.core.DType;
+import dev.heddle.core.HeadsTranspose;
 import dev.heddle.core.HostTensor;
+import dev.heddle.core.LinearAttention;
+import dev.heddle.core.LinearAttention.FeatureMap;
+import dev.heddle.core.LinearProblem;
+import dev.heddle.core.Operation;
+import dev.heddle.core.RotaryEmbedding;
 import dev.heddle.core.TensorSpec;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -127,6 +136,85 @@ public record CaseInputs(long seed, List<Change> changes) {
     public String toString() {
       return tensor + " from " + least + " to " + most;
     }
+  }
+
+  /**
+   * Every element brought between two limits by the logistic function, as gates are.
+   *
+   * @param tensor the tensor's name
+   * @param low what large negative elements become
+   * @param high what large positive elements become
+   */
+  public record Between(String tensor, float low, float high) implements Change {
+    @Override
+    public void apply(HostTensor values) {
+      for (int i = 0; i < values.size(); i++) {
+        // Of StrictMath, so that it is the same on every machine.
+        double part = 1 / (1 + StrictMath.exp(-values.get(i)));
+        values.set(i, (float) (low + (high - low) * part));
+      }
+    }
+
+    @Override
+    public String toString() {
+      return tensor + " between " + low + " and " + high;
+    }
+  }
+
+  /**
+   * The table of a rotary embedding.
+   *
+   * @param tensor the tensor's name; {@code [MAX_POSITIONS, ROTARY_DIM / 2]}
+   * @param base of the angles
+   * @param sine whether it holds sines, not cosines
+   */
+  public record Angles(String tensor, double base, boolean sine) implements Change {
+    @Override
+    public void apply(HostTensor values) {
+      int positions = values.shape().dim(0);
+      int rotaryDim = 2 * values.shape().rowLength();
+      HostTensor table =
+          sine
+              ? RotaryEmbedding.sinTable(positions, rotaryDim, base)
+              : RotaryEmbedding.cosTable(positions, rotaryDim, base);
+      for (int i = 0; i < values.size(); i++) {
+        values.set(i, table.get(i));
+      }
+    }
+
+    @Override
+    public String toString() {
+      return tensor + " = " + (sine ? "sines" : "cosines") + " of base " + base;
+    }
+  }
+
+  /**
+   * Normal numbers, changed where an operation needs others: lengths that fit a cache, positions
+   * that are in a table, keys and beta with which a delta rule does not let the state grow without
+   * limit, and decay below 0.
+   */
+  public static CaseInputs fitting(Operation operation) {
+    return switch (operation) {
+      case CacheAppend append ->
+          NORMAL.then(new Integers("lengths", 0, append.capacity() - append.added()));
+      case RotaryEmbedding rotary ->
+          NORMAL.then(new Integers("positions", 0, rotary.maxPositions() - 1));
+      case LinearAttention linear -> {
+        CaseInputs inputs =
+            NORMAL.then(new Scale("k", (float) (1 / Math.sqrt(linear.shape().headDim()))));
+        if (linear.rule().isGated()) {
+          inputs = inputs.then(new Between("decay", -0.5f, 0));
+        }
+        // A part of what a key finds: its features are of norm 1 as they are, and each around 1
+        // where they are made positive.
+        float most = linear.featureMap() == FeatureMap.IDENTITY ? 1 : 1f / linear.shape().headDim();
+        yield linear.rule().isDelta() ? inputs.then(new Between("beta", 0, most)) : inputs;
+      }
+      case AttentionProblem attention -> NORMAL;
+      case AttentionStage stage -> NORMAL;
+      case LinearProblem linear -> NORMAL;
+      case HeadsTranspose heads -> NORMAL;
+    };
   }
 
   /** The same with one more change. */

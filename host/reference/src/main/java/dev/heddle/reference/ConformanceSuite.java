@@ -10,21 +10,30 @@ import dev.heddle.core.AttentionShape;
 import dev.heddle.core.AttentionStage;
 import dev.heddle.core.BandMask;
 import dev.heddle.core.BandMask.Alignment;
+import dev.heddle.core.CacheAppend;
 import dev.heddle.core.Chain;
 import dev.heddle.core.DType;
 import dev.heddle.core.HeadsTranspose;
+import dev.heddle.core.LinearAttention;
+import dev.heddle.core.LinearAttention.FeatureMap;
+import dev.heddle.core.LinearAttention.UpdateRule;
 import dev.heddle.core.LinearProblem;
 import dev.heddle.core.Operation;
+import dev.heddle.core.RotaryEmbedding;
+import dev.heddle.core.RotaryEmbedding.Pairing;
 import dev.heddle.core.TensorSpec;
+import dev.heddle.reference.CaseInputs.Angles;
 import dev.heddle.reference.CaseInputs.Integers;
 import dev.heddle.reference.CaseInputs.Put;
 import dev.heddle.reference.CaseInputs.Scale;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
 /**
@@ -91,6 +100,9 @@ public enum ConformanceSuite {
 
   private static final int MASKS_PER_SHAPE = 3;
 
+  /** Under every option of linear attention; others only under its rules. */
+  private static final int LINEAR_ATTENTION_HEAD_DIM = 24;
+
   private static final List<BandMask> MASKS =
       List.of(
           BandMask.NONE,
@@ -110,13 +122,18 @@ public enum ConformanceSuite {
     cases.addAll(stages(dtype));
     cases.addAll(linear(dtype));
     cases.addAll(heads(dtype));
+    cases.addAll(cacheAppends(dtype));
+    cases.addAll(rotaryEmbeddings(dtype));
+    cases.addAll(linearAttention(dtype));
     cases.add(layer(dtype));
+    cases.add(decoding(dtype));
     return cases;
   }
 
   /**
    * Whether the case costs no kernels of its own: attention has an odd head dim or 64, in fp32 also
-   * 128; other operations compile once for all sizes.
+   * 128, linear attention one of its own; other operations compile once for all sizes, and some of
+   * those are enough.
    */
   private static boolean isQuick(ConformanceCase testCase) {
     return switch (testCase.focus()) {
@@ -124,6 +141,9 @@ public enum ConformanceSuite {
       case AttentionStage stage -> isQuick(stage.attention());
       case LinearProblem linear -> true;
       case HeadsTranspose heads -> true;
+      case CacheAppend append -> true;
+      case RotaryEmbedding rotary -> rotary.headDim() == 33 || rotary.headDim() == 64;
+      case LinearAttention linear -> linear.shape().headDim() == LINEAR_ATTENTION_HEAD_DIM;
     };
   }
 
@@ -363,6 +383,165 @@ public enum ConformanceSuite {
               CaseInputs.NORMAL));
     }
     return cases;
+  }
+
+  /** Appends to caches: full, empty, of a row and of many. */
+  public static List<ConformanceCase> cacheAppends(DType dtype) {
+    int[][] sizes = {
+      {1, 1, 1, 1, 1}, {2, 3, 17, 5, 33}, {3, 2, 65, 1, 64}, {2, 1, 9, 9, 7}, {4, 2, 130, 64, 40}
+    };
+    List<ConformanceCase> cases = new ArrayList<>();
+    for (int[] size : sizes) {
+      cases.add(
+          fitting(
+              "cache/" + joined(size),
+              new CacheAppend(size[0], size[1], size[2], size[3], size[4], dtype)));
+    }
+    return cases;
+  }
+
+  /** Rotary embeddings of whole heads and of parts of them, with both kinds of pairs. */
+  public static List<ConformanceCase> rotaryEmbeddings(DType dtype) {
+    int[][] sizes = {
+      {1, 1, 1, 2, 2, 1},
+      {2, 3, 7, 33, 20, 12},
+      {2, 2, 5, 13, 2, 50},
+      {1, 4, 37, 64, 64, 100},
+      {3, 1, 19, 128, 96, 40}
+    };
+    List<ConformanceCase> cases = new ArrayList<>();
+    for (int[] size : sizes) {
+      for (Pairing pairing : Pairing.values()) {
+        cases.add(
+            fitting(
+                "rotary/" + joined(size) + "/" + pairing.label(),
+                new RotaryEmbedding(
+                    size[0], size[1], size[2], size[3], size[4], pairing, size[5], dtype)));
+      }
+    }
+    return cases;
+  }
+
+  /** Linear attention by every rule, under every option, and over many tokens. */
+  public static List<ConformanceCase> linearAttention(DType dtype) {
+    int headDim = LINEAR_ATTENTION_HEAD_DIM;
+    AttentionShape grouped = new AttentionShape(2, 4, 2, 21, 21, headDim, 40);
+    AttentionShape one = new AttentionShape(1, 1, 1, 1, 1, 1, 1);
+    AttentionShape step = new AttentionShape(3, 2, 1, 1, 1, headDim, 17);
+    AttentionShape many = new AttentionShape(1, 2, 2, 300, 300, 64, 80);
+    List<LinearAttention> problems = new ArrayList<>();
+    for (UpdateRule rule : UpdateRule.values()) {
+      LinearAttention plain = LinearAttention.of(grouped, rule);
+      problems.add(plain.withInitialState(true));
+      problems.add(LinearAttention.of(one, rule));
+      problems.add(LinearAttention.of(step, rule).withInitialState(true).withScale(-2));
+      problems.add(LinearAttention.of(many, rule));
+      problems.add(plain.withDecayPerDim(rule.isGated()));
+      if (rule.isDelta()) {
+        problems.add(plain.withBetaShared(true).withInitialState(true));
+      } else {
+        problems.add(plain.kernelised());
+        problems.add(plain.kernelised().withInitialState(true).withScale(0.5f));
+      }
+    }
+    problems.add(
+        LinearAttention.of(grouped, UpdateRule.GATED_DELTA)
+            .withDecayPerDim(true)
+            .withBetaShared(true)
+            .withFeatureMap(FeatureMap.ELU_PLUS_ONE));
+    return problems.stream()
+        .map(problem -> fitting("linear-attention/" + path(problem), problem.withDtype(dtype)))
+        .toList();
+  }
+
+  /** Shape, rule and options without blanks. */
+  private static String path(LinearAttention problem) {
+    StringBuilder path = new StringBuilder();
+    path.append(problem.shape()).append('/').append(problem.rule().label());
+    if (problem.decayPerDim()) {
+      path.append("/decay-per-dim");
+    }
+    if (problem.betaShared()) {
+      path.append("/beta-shared");
+    }
+    if (problem.featureMap() != FeatureMap.IDENTITY) {
+      path.append("/elu-plus-one");
+    }
+    if (problem.normalised()) {
+      path.append("/normalised");
+    }
+    if (problem.initialState()) {
+      path.append("/initial-state");
+    }
+    if (problem.scale() != AttentionProblem.defaultScale(problem.shape().headDim())) {
+      path.append("/scale").append(problem.scale());
+    }
+    return path.toString();
+  }
+
+  /**
+   * Rotary embedding of new queries and keys, keys and values appended to their caches, and causal
+   * attention over those: what a layer does with each token that it decodes.
+   */
+  public static ConformanceCase decoding(DType dtype) {
+    int batch = 2;
+    int capacity = 33;
+    int headDim = 64;
+    RotaryEmbedding query =
+        new RotaryEmbedding(batch, 4, 3, headDim, headDim, Pairing.HALF_SPLIT, capacity, dtype);
+    RotaryEmbedding key =
+        new RotaryEmbedding(batch, 2, 3, headDim, headDim, Pairing.HALF_SPLIT, capacity, dtype);
+    CacheAppend append = new CacheAppend(batch, 2, capacity, 3, headDim, dtype);
+    AttentionProblem attention =
+        attention(dtype, batch, 4, 2, 3, capacity, headDim, headDim)
+            .withMask(BandMask.causal(Alignment.BOTTOM_RIGHT));
+    List<TensorSpec> inputs = new ArrayList<>();
+    inputs.add(new TensorSpec("q", attention.shape().q(), dtype));
+    inputs.add(new TensorSpec("k", key.inputs().getFirst().shape(), dtype));
+    inputs.add(new TensorSpec("v", key.inputs().getFirst().shape(), dtype));
+    inputs.addAll(query.inputs().subList(1, 4));
+    inputs.add(new TensorSpec("k_cache", attention.shape().k(), dtype));
+    inputs.add(new TensorSpec("v_cache", attention.shape().v(), dtype));
+    inputs.add(append.inputs().getLast());
+    List<Chain.Step> steps =
+        List.of(
+            step(query, turned("q"), "q_turned"),
+            step(key, turned("k"), "k_turned"),
+            step(append, appended("k_cache", "k_turned"), "k_present"),
+            step(append, appended("v_cache", "v"), "v_present"),
+            new Chain.Step(
+                attention,
+                Map.of("q", "q_turned", "k", "k_present", "v", "v_present"),
+                Map.of("out", "out", "lse", "lse")));
+    CaseInputs values =
+        CaseInputs.NORMAL
+            .then(Put.everywhere("lengths", capacity - 3))
+            .then(new Put("positions", 0, 3, capacity - 3))
+            .then(new Put("positions", 1, 3, capacity - 2))
+            .then(new Put("positions", 2, 3, capacity - 1))
+            .then(new Angles("cos", RotaryEmbedding.DEFAULT_BASE, false))
+            .then(new Angles("sin", RotaryEmbedding.DEFAULT_BASE, true));
+    return new ConformanceCase(
+        "chain/decoding",
+        attention,
+        new Chain("decoding", inputs, steps, List.of("k_present", "out", "lse")),
+        values);
+  }
+
+  private static Map<String, String> turned(String x) {
+    return Map.of("x", x, "cos", "cos", "sin", "sin", "positions", "positions");
+  }
+
+  private static Map<String, String> appended(String cache, String x) {
+    return Map.of("cache", cache, "x", x, "lengths", "lengths");
+  }
+
+  private static ConformanceCase fitting(String name, Operation operation) {
+    return ConformanceCase.of(name, operation, CaseInputs.fitting(operation));
+  }
+
+  private static String joined(int... sizes) {
+    return Arrays.stream(sizes).mapToObj(String::valueOf).collect(Collectors.joining(","));
   }
 
   /** Projections, heads, attention, merge and output projection: what a transformer layer does. */

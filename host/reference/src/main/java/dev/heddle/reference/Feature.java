@@ -5,8 +5,11 @@ import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionShape;
 import dev.heddle.core.AttentionStage;
 import dev.heddle.core.BandMask;
+import dev.heddle.core.CacheAppend;
 import dev.heddle.core.HeadsTranspose;
+import dev.heddle.core.LinearAttention;
 import dev.heddle.core.LinearProblem;
+import dev.heddle.core.RotaryEmbedding;
 import java.util.EnumSet;
 import java.util.Set;
 import java.util.stream.IntStream;
@@ -59,6 +62,14 @@ public enum Feature {
   LINEAR("linear"),
   /** Heads split off or merged. */
   HEADS("heads"),
+  /** Keys or values appended to a cache. */
+  CACHE("cache append"),
+  /** Rotary position embedding. */
+  ROTARY("rotary embedding"),
+  /** Linear attention whose state only adds and decays. */
+  LINEAR_ATTENTION("linear attention"),
+  /** Linear attention by a delta rule. */
+  DELTA_RULE("linear attention, delta rule"),
   /** Several operations, nothing downloaded between. */
   CHAIN("chain");
 
@@ -93,6 +104,10 @@ public enum Feature {
       }
       case LinearProblem linear -> EnumSet.of(LINEAR);
       case HeadsTranspose heads -> EnumSet.of(HEADS);
+      case CacheAppend cache -> EnumSet.of(CACHE);
+      case RotaryEmbedding rotary -> EnumSet.of(ROTARY);
+      case LinearAttention attention ->
+          EnumSet.of(attention.rule().isDelta() ? DELTA_RULE : LINEAR_ATTENTION);
     };
   }
 

@@ -1,13 +1,23 @@
 package dev.heddle.reference;
 
+import dev.heddle.core.AttentionOption;
+import dev.heddle.core.AttentionOptions;
+import dev.heddle.core.AttentionOptions.Blocks;
+import dev.heddle.core.AttentionOptions.Broadcast;
+import dev.heddle.core.AttentionOptions.Dropout;
+import dev.heddle.core.AttentionOptions.ScoreStage;
 import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionShape;
 import dev.heddle.core.BandMask;
 import dev.heddle.core.BandMask.Alignment;
 import dev.heddle.core.DType;
 import dev.heddle.core.HostTensor;
+import dev.heddle.core.TensorSpec;
+import dev.heddle.reference.FuzzOptionValues.Hiding;
+import dev.heddle.reference.FuzzOptionValues.Size;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
@@ -16,6 +26,7 @@ import java.util.SplittableRandom;
 import java.util.function.UnaryOperator;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A drawn attention problem with its values, all of it data: its text is a word of the command line
@@ -25,10 +36,16 @@ import java.util.regex.Pattern;
  * @param q values of q
  * @param k values of k
  * @param v values of v
+ * @param optionValues values of the options' tensors
  * @param seed of those values
  */
 public record FuzzCase(
-    AttentionProblem problem, FuzzValues q, FuzzValues k, FuzzValues v, long seed) {
+    AttentionProblem problem,
+    FuzzValues q,
+    FuzzValues k,
+    FuzzValues v,
+    FuzzOptionValues optionValues,
+    long seed) {
 
   /** Multiply-adds of the largest case, so that thousands of cases are tried in a minute. */
   public static final long MOST_WORK = 1 << 20;
@@ -37,7 +54,8 @@ public record FuzzCase(
   public static final long MOST_SCORES = 1 << 15;
 
   private static final Pattern TEXT =
-      Pattern.compile("(\\w+)/([0-9,]+)/([a-z0-9,-]+)/scale=([^/]+)/([a-z,-]+)/(-?[0-9]+)");
+      Pattern.compile(
+          "(\\w+)/([0-9,]+)/([a-z0-9,-]+)/scale=([^/]+)/([a-z,-]+)/(-?[0-9]+)(?:/([^/]+)/([^/]+))?");
   private static final Pattern WINDOW =
       Pattern.compile("window-([0-9]+|unbounded),([0-9]+|unbounded)-(top-left|bottom-right)");
   private static final int[] AROUND_TILES = {15, 16, 17, 31, 32, 33, 48, 63, 64, 65, 127, 128, 129};
@@ -50,13 +68,24 @@ public record FuzzCase(
     {64, 64}, {32, 32}, {13, 7}, {40, 24}, {1, 1}, {32, 96}, {128, 128}, {96, 40}
   };
 
+  private static final float[] SOFTCAPS = {0.5f, 2, 30, 1000};
+  private static final float[] DROPPED = {0.1f, 0.25f, 0.5f, 0.9f};
+
   /**
-   * Checks the size; every mask that hides nothing is {@link BandMask#NONE}.
+   * Checks the size. Every mask that hides nothing is {@link BandMask#NONE}; where options have no
+   * tensor for it to tell of, their values are the plainest.
    *
    * @throws IllegalArgumentException when it is larger than a case may be
    */
   public FuzzCase {
     problem = problem.mask().isNone() ? problem.withMask(BandMask.NONE) : problem;
+    AttentionOptions options = problem.options();
+    optionValues =
+        new FuzzOptionValues(
+            options.hidesKeys() ? optionValues.hiding() : Hiding.NOTHING,
+            options.bias().isPresent() || options.alibi() || options.sinks()
+                ? optionValues.size()
+                : Size.NORMAL);
     if (!fits(problem.shape())) {
       throw new IllegalArgumentException(
           "shape "
@@ -81,12 +110,67 @@ public record FuzzCase(
             .withDtype(dtype)
             .withMask(drawMask(random, shape))
             .withScale(drawScale(random, shape));
+    FuzzValues q = drawValues(random);
+    FuzzValues k = drawValues(random);
+    FuzzValues v = drawValues(random);
+    long values = random.nextInt(1_000_000);
     return new FuzzCase(
-        problem,
-        drawValues(random),
-        drawValues(random),
-        drawValues(random),
-        random.nextInt(1_000_000));
+        problem.withOptions(drawOptions(random)),
+        q,
+        k,
+        v,
+        new FuzzOptionValues(drawn(random, Hiding.values()), drawn(random, Size.values())),
+        values);
+  }
+
+  /** None in half of the cases; else each kind in every third, and one at least. */
+  private static AttentionOptions drawOptions(SplittableRandom random) {
+    AttentionOptions options = AttentionOptions.NONE;
+    if (random.nextBoolean()) {
+      return options;
+    }
+    AttentionOption certain = drawn(random, AttentionOption.values());
+    for (AttentionOption kind : AttentionOption.values()) {
+      if (kind == certain || random.nextInt(3) == 0) {
+        options = drawOption(random, kind, options);
+      }
+    }
+    return options;
+  }
+
+  private static AttentionOptions drawOption(
+      SplittableRandom random, AttentionOption kind, AttentionOptions options) {
+    return switch (kind) {
+      case KEY_LENGTHS -> options.withKeyLengths(true);
+      case MASK -> options.withMask(drawLayout(random));
+      case BIAS -> options.withBias(drawLayout(random));
+      case ALIBI -> options.withAlibi(true);
+      case SOFTCAP -> options.withSoftcap(SOFTCAPS[random.nextInt(SOFTCAPS.length)]);
+      case SINKS -> options.withSinks(true);
+      case BLOCK_MASK ->
+          options.withBlocks(
+              new Blocks(
+                  drawBlock(random),
+                  drawBlock(random),
+                  random.nextBoolean(),
+                  random.nextBoolean()));
+      case DROPOUT ->
+          options.withDropout(
+              new Dropout(DROPPED[random.nextInt(DROPPED.length)], random.nextLong()));
+      case SCORE_OUTPUT -> options.withScoreOutput(drawn(random, ScoreStage.values()));
+    };
+  }
+
+  private static Broadcast drawLayout(SplittableRandom random) {
+    return new Broadcast(random.nextBoolean(), random.nextBoolean(), random.nextInt(3) > 0);
+  }
+
+  private static int drawBlock(SplittableRandom random) {
+    return random.nextBoolean() ? 16 << random.nextInt(3) : 1 + random.nextInt(40);
+  }
+
+  private static <T> T drawn(SplittableRandom random, T[] all) {
+    return all[random.nextInt(all.length)];
   }
 
   private static AttentionShape drawShape(SplittableRandom random) {
@@ -159,8 +243,7 @@ public record FuzzCase(
   }
 
   private static FuzzValues drawValues(SplittableRandom random) {
-    FuzzValues[] all = FuzzValues.values();
-    return random.nextInt(3) == 0 ? FuzzValues.NORMAL : all[random.nextInt(all.length)];
+    return random.nextInt(3) == 0 ? FuzzValues.NORMAL : drawn(random, FuzzValues.values());
   }
 
   private static boolean fits(AttentionShape shape) {
@@ -192,16 +275,24 @@ public record FuzzCase(
           AttentionProblem.of(new AttentionShape(n[0], n[1], n[2], n[3], n[4], n[5], n[6]))
               .withDtype(dtype(parts.group(1)))
               .withMask(mask(parts.group(3)))
-              .withScale(Float.parseFloat(parts.group(4)));
+              .withScale(Float.parseFloat(parts.group(4)))
+              .withOptions(options(parts.group(7)));
       return new FuzzCase(
           problem,
           FuzzValues.named(values[0]),
           FuzzValues.named(values[1]),
           FuzzValues.named(values[2]),
+          parts.group(8) == null
+              ? FuzzOptionValues.PLAINEST
+              : FuzzOptionValues.parse(parts.group(8)),
           Long.parseLong(parts.group(6)));
     } catch (NumberFormatException e) {
       throw new IllegalArgumentException("'" + text + "': " + e.getMessage() + " is no number", e);
     }
+  }
+
+  private static AttentionOptions options(@Nullable String text) {
+    return text == null ? AttentionOptions.NONE : AttentionOptions.parse(text);
   }
 
   private static DType dtype(String label) {
@@ -247,18 +338,29 @@ public record FuzzCase(
   /** The input tensors, new ones at every call. */
   public Map<String, HostTensor> tensors() {
     AttentionShape shape = problem.shape();
-    return Map.of(
-        "q", q.draw(shape.q(), dtype(), 3 * seed),
-        "k", k.draw(shape.k(), dtype(), 3 * seed + 1),
-        "v", v.draw(shape.v(), dtype(), 3 * seed + 2));
+    Map<String, HostTensor> tensors = new HashMap<>();
+    tensors.put("q", q.draw(shape.q(), dtype(), 3 * seed));
+    tensors.put("k", k.draw(shape.k(), dtype(), 3 * seed + 1));
+    tensors.put("v", v.draw(shape.v(), dtype(), 3 * seed + 2));
+    for (TensorSpec spec : problem.inputs()) {
+      tensors.computeIfAbsent(spec.name(), name -> optionValues.draw(spec, shape.seqlenK(), seed));
+    }
+    return tensors;
   }
 
   /**
-   * Cases that are simpler in one way each, the boldest first: without mask, sizes halved or less
-   * by one, plainer values. No chain of them is endless.
+   * Cases that are simpler in one way each, the boldest first: without an option, without mask,
+   * sizes halved or less by one, plainer values and options. No chain of them is endless.
    */
   public List<FuzzCase> simpler() {
     Set<FuzzCase> simpler = new LinkedHashSet<>();
+    AttentionOptions options = problem.options();
+    if (options.kinds().size() > 1) {
+      simpler.add(with(problem.withOptions(AttentionOptions.NONE)));
+    }
+    for (AttentionOption kind : options.kinds()) {
+      simpler.add(with(problem.withOptions(options.without(kind))));
+    }
     AttentionShape s = problem.shape();
     if (!problem.mask().isNone()) {
       simpler.add(with(problem.withMask(BandMask.NONE)));
@@ -285,19 +387,20 @@ public record FuzzCase(
     }
     for (FuzzValues plainer : FuzzValues.values()) {
       if (plainer.compareTo(q) < 0) {
-        simpler.add(new FuzzCase(problem, plainer, k, v, seed));
+        simpler.add(new FuzzCase(problem, plainer, k, v, optionValues, seed));
       }
       if (plainer.compareTo(k) < 0) {
-        simpler.add(new FuzzCase(problem, q, plainer, v, seed));
+        simpler.add(new FuzzCase(problem, q, plainer, v, optionValues, seed));
       }
       if (plainer.compareTo(v) < 0) {
-        simpler.add(new FuzzCase(problem, q, k, plainer, seed));
+        simpler.add(new FuzzCase(problem, q, k, plainer, optionValues, seed));
       }
     }
     if (problem.softmaxScale() != 1) {
       simpler.add(with(problem.withScale(1)));
     }
     simpler.addAll(narrowerMasks());
+    simpler.addAll(plainerOptions());
     simpler.remove(this);
     return new ArrayList<>(simpler);
   }
@@ -325,6 +428,37 @@ public record FuzzCase(
     return masks;
   }
 
+  private List<FuzzCase> plainerOptions() {
+    AttentionOptions options = problem.options();
+    List<FuzzCase> plainer = new ArrayList<>();
+    Broadcast keys = new Broadcast(false, false, false);
+    List<AttentionOptions> others = new ArrayList<>();
+    options.mask().ifPresent(layout -> others.add(options.withMask(keys)));
+    options.bias().ifPresent(layout -> others.add(options.withBias(keys)));
+    options.blocks().ifPresent(layout -> others.add(options.withBlocks(ONE_SCORE)));
+    if (options.softcap() != 0) {
+      others.add(options.withSoftcap(1));
+    }
+    if (!options.dropout().isNone()) {
+      others.add(options.withDropout(new Dropout(0.5f, 0)));
+    }
+    options.scoreOutput().ifPresent(stage -> others.add(options.withScoreOutput(ScoreStage.RAW)));
+    others.forEach(other -> plainer.add(with(problem.withOptions(other))));
+    for (Hiding hiding : Hiding.values()) {
+      if (hiding.compareTo(optionValues.hiding()) < 0) {
+        plainer.add(with(new FuzzOptionValues(hiding, optionValues.size())));
+      }
+    }
+    for (Size size : Size.values()) {
+      if (size.compareTo(optionValues.size()) < 0) {
+        plainer.add(with(new FuzzOptionValues(optionValues.hiding(), size)));
+      }
+    }
+    return plainer;
+  }
+
+  private static final Blocks ONE_SCORE = new Blocks(1, 1, false, false);
+
   private FuzzCase resized(int batch, int headsQ, int headsKv, int seqlenQ, AttentionShape s) {
     return with(
         new AttentionShape(
@@ -332,18 +466,21 @@ public record FuzzCase(
   }
 
   private FuzzCase with(AttentionShape shape) {
-    return with(
-        AttentionProblem.of(shape)
-            .withDtype(dtype())
-            .withMask(problem.mask())
-            .withScale(problem.softmaxScale()));
+    return with(problem.withShape(shape));
   }
 
   private FuzzCase with(AttentionProblem other) {
-    return new FuzzCase(other, q, k, v, seed);
+    return new FuzzCase(other, q, k, v, optionValues, seed);
   }
 
-  /** As {@code fp32/1,1,1,7,13,13,7/causal-top-left/scale=0.5/normal,rising,one-hot/17}. */
+  private FuzzCase with(FuzzOptionValues other) {
+    return new FuzzCase(problem, q, k, v, other, seed);
+  }
+
+  /**
+   * As {@code fp32/1,1,1,7,13,13,7/causal-top-left/scale=0.5/normal,rising,one-hot/17}, and where
+   * there are options, they and their values, as {@code /key_lengths+bias_k/few,huge}.
+   */
   @Override
   public String toString() {
     return dtype().label()
@@ -360,6 +497,7 @@ public record FuzzCase(
         + ","
         + v.label()
         + "/"
-        + seed;
+        + seed
+        + (problem.options().isNone() ? "" : "/" + problem.options() + "/" + optionValues);
   }
 }

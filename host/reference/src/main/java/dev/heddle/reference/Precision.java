@@ -112,6 +112,11 @@ public enum Precision {
     return false;
   }
 
+  /** The element that is added as number {@code step} of a sum of {@code count}. */
+  final int inOrder(int step, int count) {
+    return reordered() ? count - 1 - step : step;
+  }
+
   /** The factor on q . k that makes a score of it, as {@link #exp} takes it. */
   double scale(double softmaxScale) {
     return softmaxScale;

@@ -6,6 +6,7 @@ import dev.heddle.core.Backend;
 import dev.heddle.core.DType;
 import dev.heddle.core.Device;
 import dev.heddle.core.HostSession;
+import dev.heddle.core.LinearAttention;
 import dev.heddle.core.Operation;
 import dev.heddle.core.Plan;
 import dev.heddle.core.Provenance;
@@ -51,7 +52,10 @@ final class ReferenceSession extends HostSession {
           case "flash" -> List.of(ScalarFlash.class, ScalarOperations.class, Precision.class);
           // The session itself runs the stages one after another.
           case "staged" -> List.of(ReferenceSession.class, ScalarOperations.class, Precision.class);
-          default -> List.of(ScalarOperations.class, Precision.class);
+          default ->
+              operation instanceof LinearAttention
+                  ? List.of(ScalarLinearAttention.class, ScalarOperations.class, Precision.class)
+                  : List.of(ScalarOperations.class, Precision.class);
         };
     return Provenance.ofClasses(device(), plan, sources);
   }

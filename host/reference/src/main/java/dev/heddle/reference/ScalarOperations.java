@@ -5,10 +5,13 @@ import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionShape;
 import dev.heddle.core.AttentionStage;
 import dev.heddle.core.BandMask;
+import dev.heddle.core.CacheAppend;
 import dev.heddle.core.DType;
 import dev.heddle.core.HeadsTranspose;
+import dev.heddle.core.LinearAttention;
 import dev.heddle.core.LinearProblem;
 import dev.heddle.core.Operation;
+import dev.heddle.core.RotaryEmbedding;
 import java.util.Arrays;
 import java.util.HashMap;
 import java.util.Map;
@@ -43,6 +46,9 @@ public final class ScalarOperations {
       case AttentionStage stage -> stage(stage, inputs);
       case LinearProblem problem -> Map.of("y", linear(problem, inputs));
       case HeadsTranspose transpose -> Map.of("y", transpose(transpose, input(inputs, "x")));
+      case CacheAppend append -> Map.of("y", append(append, inputs));
+      case RotaryEmbedding rotary -> Map.of("y", rotary(rotary, inputs));
+      case LinearAttention linear -> ScalarLinearAttention.evaluate(precision, linear, inputs);
     };
   }
 
@@ -172,7 +178,7 @@ public final class ScalarOperations {
     AttentionShape shape = problem.shape();
     int headDim = shape.headDim();
     for (int step = 0; step < headDim; step++) {
-      int d = inOrder(step, headDim);
+      int d = precision.inOrder(step, headDim);
       double element = q[row.index * headDim + d];
       double factor = precision.reordered() ? precision.round(element * scale) : element;
       int column = (row.kvHead * headDim + d) * shape.seqlenK() + first;
@@ -197,7 +203,7 @@ public final class ScalarOperations {
     AttentionShape shape = problem.shape();
     int headDimV = shape.headDimV();
     for (int step = 0; step < row.visible; step++) {
-      int j = inOrder(step, row.visible);
+      int j = precision.inOrder(step, row.visible);
       if (!row.hides(row.first + j)) {
         int value = (row.kvHead * shape.seqlenK() + row.first + j) * headDimV;
         double weight = precision.store(weights[at + j], problem.dtype());
@@ -239,7 +245,8 @@ public final class ScalarOperations {
       double unit = row.staysNatural() ? precision.scale(1) : 1;
       biased = new double[row.visible];
       double[] exponents = new double[row.visible];
-      double largest = row.sinks() ? precision.round(row.sink() * unit) : Double.NEGATIVE_INFINITY;
+      double largest =
+          row.sinks() ? precision.round(row.sink() * precision.scale(1)) : Double.NEGATIVE_INFINITY;
       double sink = largest;
       for (int j = 0; j < row.visible; j++) {
         boolean hidden = row.hides(row.first + j);
@@ -259,7 +266,7 @@ public final class ScalarOperations {
       }
       double total = 0;
       for (int step = 0; step < row.visible; step++) {
-        total = precision.round(total + values[inOrder(step, row.visible)]);
+        total = precision.round(total + values[precision.inOrder(step, row.visible)]);
       }
       sum =
           row.sinks()
@@ -362,7 +369,7 @@ public final class ScalarOperations {
         problem.rows(),
         r -> {
           for (int step = 0; step < in; step++) {
-            int i = inOrder(step, in);
+            int i = precision.inOrder(step, in);
             precision.addScaled(x[r * in + i], weight, i * out, y, r * out, out);
           }
           precision.addScaled(1, bias, 0, y, r * out, out);
@@ -386,6 +393,52 @@ public final class ScalarOperations {
     return y;
   }
 
+  /** A copy of the cache with x in it from row {@code lengths[b]} on. */
+  private static double[] append(CacheAppend append, Map<String, double[]> inputs) {
+    double[] x = input(inputs, "x");
+    double[] y = input(inputs, "cache").clone();
+    int rows = append.added() * append.width();
+    for (int head = 0; head < append.batch() * append.heads(); head++) {
+      int length = (int) input(inputs, "lengths")[head / append.heads()];
+      int row =
+          head * append.capacity() + Math.clamp(length, 0, append.capacity() - append.added());
+      System.arraycopy(x, head * rows, y, row * append.width(), rows);
+    }
+    return y;
+  }
+
+  /** Each pair of elements times its rotation matrix. */
+  private double[] rotary(RotaryEmbedding rotary, Map<String, double[]> inputs) {
+    double[] x = input(inputs, "x");
+    double[] cos = input(inputs, "cos");
+    double[] sin = input(inputs, "sin");
+    double[] positions = input(inputs, "positions");
+    double[] y = x.clone();
+    int pairs = rotary.rotaryDim() / 2;
+    int distance = rotary.pairing().distance(rotary.rotaryDim());
+    forEach(
+        x.length / rotary.headDim(),
+        row -> {
+          int batch = row / (rotary.heads() * rotary.seqlen());
+          int token = batch * rotary.seqlen() + row % rotary.seqlen();
+          int position = Math.clamp((int) positions[token], 0, rotary.maxPositions() - 1);
+          for (int i = 0; i < pairs; i++) {
+            int first = row * rotary.headDim() + rotary.pairing().first(i);
+            double c = cos[position * pairs + i];
+            double s = sin[position * pairs + i];
+            double[] turned = {0, 0};
+            for (int step = 0; step < 2; step++) {
+              int term = precision.inOrder(step, 2);
+              precision.addScaled(term == 0 ? c : -s, x, first + term * distance, turned, 0, 1);
+              precision.addScaled(term == 0 ? s : c, x, first + term * distance, turned, 1, 1);
+            }
+            y[first] = precision.store(turned[0], rotary.dtype());
+            y[first + distance] = precision.store(turned[1], rotary.dtype());
+          }
+        });
+    return y;
+  }
+
   /**
    * {@code k [B, H_KV, SEQLEN_K, HEAD_DIM]} as {@code [B, H_KV, HEAD_DIM, SEQLEN_K]}, so that a
    * row's scores are sums of contiguous vectors.
@@ -395,10 +448,6 @@ public final class ScalarOperations {
         new HeadsTranspose(
             shape.batch() * shape.headsKv(), shape.seqlenK(), shape.headDim(), 1, DType.FP32);
     return transpose(swap, k);
-  }
-
-  private int inOrder(int step, int count) {
-    return precision.reordered() ? count - 1 - step : step;
   }
 
   private void storeAll(double[] values, int from, int n, DType dtype) {

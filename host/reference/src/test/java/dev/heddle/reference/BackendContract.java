@@ -169,6 +169,26 @@ public abstract class BackendContract {
   }
 
   @TestFactory
+  Stream<DynamicNode> cacheAppends() {
+    return everywhere(ContractCases::cacheAppends);
+  }
+
+  @TestFactory
+  Stream<DynamicNode> rotaryEmbeddings() {
+    return everywhere(ContractCases::rotaryEmbeddings);
+  }
+
+  @TestFactory
+  Stream<DynamicNode> linearAttention() {
+    return everywhere(ContractCases::linearAttention);
+  }
+
+  @TestFactory
+  Stream<DynamicNode> chainOfDecoding() {
+    return everywhere(dtype -> List.of(ContractCases.decoding(dtype)));
+  }
+
+  @TestFactory
   Stream<DynamicNode> chainOfALayer() {
     return everywhere(dtype -> List.of(ContractCases.layer(dtype)));
   }
@@ -205,6 +225,10 @@ public abstract class BackendContract {
     cases.addAll(ContractCases.stages(dtype));
     cases.addAll(ContractCases.linear(dtype));
     cases.addAll(ContractCases.heads(dtype));
+    cases.addAll(ContractCases.cacheAppends(dtype));
+    cases.addAll(ContractCases.rotaryEmbeddings(dtype));
+    cases.addAll(ContractCases.linearAttention(dtype));
+    cases.add(ContractCases.decoding(dtype));
     cases.add(ContractCases.layer(dtype));
     cases.add(ContractCases.overflow(dtype));
     cases.add(ContractCases.nan(dtype, 0));
@@ -218,6 +242,9 @@ public abstract class BackendContract {
     Optional<String> limit = declared(device, testCase.chain(), rung).map(Refusal::limit);
     String what = testCase + " on " + rung.orElse("the default rung");
     Set<String> known = new HashSet<>(limits(device));
+    if (operations.stream().anyMatch(o -> backend().algorithms(device, o).isEmpty())) {
+      known.add("operation");
+    }
     if (!operations.stream().allMatch(operation -> onSome(device, operation, rung, this::stores))) {
       known.add("dtype");
       assertThat(limit).as("%s is refused", what).isPresent();

@@ -7,10 +7,16 @@ import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionShape;
 import dev.heddle.core.BandMask;
 import dev.heddle.core.BandMask.Alignment;
+import dev.heddle.core.CacheAppend;
 import dev.heddle.core.DType;
 import dev.heddle.core.HostTensor;
+import dev.heddle.core.LinearAttention;
+import dev.heddle.core.LinearAttention.UpdateRule;
 import dev.heddle.core.LinearProblem;
 import dev.heddle.core.Operation;
+import dev.heddle.core.RotaryEmbedding;
+import dev.heddle.core.RotaryEmbedding.Pairing;
+import dev.heddle.reference.CaseInputs.Angles;
 import dev.heddle.reference.CaseInputs.Put;
 import dev.heddle.reference.CaseInputs.Scale;
 import java.util.EnumSet;
@@ -105,6 +111,11 @@ class ConformanceSuiteTest {
     assertThat(linear.features()).containsExactly(Feature.LINEAR);
     assertThat(linear.isOrdinaryAttention()).isFalse();
     assertThat(ConformanceSuite.layer(DType.FP32).isOrdinaryAttention()).isFalse();
+    assertThat(
+            features(
+                LinearAttention.of(AttentionShape.square(1, 1, 9, 8), UpdateRule.GATED_DELTA),
+                CaseInputs.NORMAL))
+        .containsExactly(Feature.DELTA_RULE);
   }
 
   private static Set<Feature> features(Operation operation, CaseInputs inputs) {
@@ -142,6 +153,32 @@ class ConformanceSuiteTest {
     HostTensor tensor = tensors.get(name);
     assertThat(tensor).as(name).isNotNull();
     return tensor;
+  }
+
+  @Test
+  void whatFitsAnOperationIsInItsRange() {
+    CacheAppend append = new CacheAppend(3, 1, 9, 2, 1, DType.FP32);
+    CaseInputs inputs = CaseInputs.fitting(append);
+    int[] lengths = tensor(inputs.draw(append.inputs()), "lengths").ints();
+    assertThat(lengths).startsWith(7).endsWith(0);
+    assertThat(inputs).hasToString("normal, seed 0; lengths from 0 to 7");
+    LinearAttention linear =
+        LinearAttention.of(AttentionShape.square(1, 1, 50, 4), UpdateRule.GATED_DELTA);
+    CaseInputs gates = CaseInputs.fitting(linear);
+    Map<String, HostTensor> drawn = gates.draw(linear.inputs());
+    for (int t = 0; t < 50; t++) {
+      assertThat(tensor(drawn, "decay").get(t)).isBetween(-0.5f, -1e-3f);
+      assertThat(tensor(drawn, "beta").get(t)).isBetween(1e-3f, 1f);
+    }
+    assertThat(gates.toString()).contains("k x 0.5; decay between -0.5 and 0.0; beta between");
+    RotaryEmbedding rotary = new RotaryEmbedding(1, 1, 2, 4, 4, Pairing.INTERLEAVED, 3, DType.FP32);
+    Map<String, HostTensor> tables =
+        CaseInputs.NORMAL
+            .then(new Angles("cos", 100, false))
+            .then(new Angles("sin", 100, true))
+            .draw(rotary.inputs());
+    assertThat(tensor(tables, "cos").get(5)).isEqualTo((float) Math.cos(0.2));
+    assertThat(tensor(tables, "sin").get(5)).isEqualTo((float) Math.sin(0.2));
   }
 
   @Test

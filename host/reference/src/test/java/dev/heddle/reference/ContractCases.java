@@ -160,6 +160,23 @@ final class ContractCases {
     return cases(ConformanceSuite.heads(dtype));
   }
 
+  static List<Case> cacheAppends(DType dtype) {
+    return cases(ConformanceSuite.cacheAppends(dtype));
+  }
+
+  static List<Case> rotaryEmbeddings(DType dtype) {
+    return cases(ConformanceSuite.rotaryEmbeddings(dtype));
+  }
+
+  static List<Case> linearAttention(DType dtype) {
+    return cases(ConformanceSuite.linearAttention(dtype));
+  }
+
+  /** What a layer does with each token that it decodes. */
+  static Case decoding(DType dtype) {
+    return new Case(ConformanceSuite.decoding(dtype));
+  }
+
   /** Projections, heads, attention, merge and output projection: what a transformer layer does. */
   static Case layer(DType dtype) {
     return new Case(ConformanceSuite.layer(dtype));

@@ -1,8 +1,10 @@
 package dev.heddle.reference;
 
+import dev.heddle.core.AttentionOption;
+import dev.heddle.core.AttentionOptions;
+import dev.heddle.core.AttentionOptions.Broadcast;
 import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionStage;
-import dev.heddle.core.BandMask;
 import dev.heddle.core.Chain;
 import dev.heddle.core.HostTensor;
 import dev.heddle.core.Operation;
@@ -11,6 +13,7 @@ import dev.heddle.core.PreparedChain;
 import dev.heddle.core.Probe;
 import dev.heddle.core.Session;
 import java.util.Arrays;
+import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
@@ -57,16 +60,51 @@ record CrookedDevice(Optional<Relation> fault, FuzzCase testCase) implements Rel
             switch (relation) {
               case PERMUTED_KEYS -> hasOtherKeys(inputs);
               case ROW_SUMS ->
-                  isOne(tensor(inputs, "v")) && !isOne(tensor(testCase.tensors(), "v"));
+                  // The identity is 1 everywhere, too, where it has one element.
+                  isOne(tensor(inputs, "v"))
+                      && !isOne(tensor(testCase.tensors(), "v"))
+                      && problem.shape().seqlenK() > 1;
               case CAUSAL_AS_WINDOW ->
-                  problem.mask().equals(BandMask.causal(problem.mask().alignment()))
-                      && !problem.mask().equals(testCase.problem().mask());
+                  problem.mask().right() == 0
+                      && problem.mask().left()
+                          == problem.shape().seqlenQ() + problem.shape().seqlenK();
+              case CAUSAL_AS_MASK ->
+                  problem.mask().isNone()
+                      && problem.options().equals(options().withMask(Broadcast.FULL))
+                      && isOther("mask", inputs);
+              case MASK_AS_BIAS ->
+                  options().mask().isPresent()
+                      && problem.options().equals(biased(AttentionOption.MASK))
+                      && isOther("bias", inputs);
+              case ALIBI_AS_BIAS ->
+                  options().alibi()
+                      && problem.options().equals(biased(AttentionOption.ALIBI))
+                      && isOther("bias", inputs);
+              case BLOCKS_AS_MASK ->
+                  options().blocks().isPresent()
+                      && problem
+                          .options()
+                          .equals(
+                              options()
+                                  .without(AttentionOption.BLOCK_MASK)
+                                  .withMask(Broadcast.FULL))
+                      && isOther("mask", inputs);
+              case KEY_LENGTHS_AS_FEWER_KEYS ->
+                  hasFewerKeys(problem)
+                      && options().keyLengths()
+                      && !problem.options().keyLengths();
+              case SINK_AS_KEY ->
+                  options().sinks()
+                      && problem.options().equals(options().withSinks(false))
+                      && !isWholeOfSplit(problem);
               case SPLIT_KEYS, PROBABILITIES -> false;
             };
         if (spoilt) {
           scale(out);
         }
-        if (relation == Relation.SPLIT_KEYS) {
+        if (relation == Relation.SPLIT_KEYS
+            && hasFewerKeys(problem)
+            && problem.options().keyLengths() == options().keyLengths()) {
           for (int i = 0; i < lse.size(); i++) {
             lse.set(i, lse.get(i) + 1f / problem.shape().seqlenK());
           }
@@ -79,6 +117,39 @@ record CrookedDevice(Optional<Relation> fault, FuzzCase testCase) implements Rel
       }
       default -> throw new IllegalArgumentException(operation.name());
     }
+  }
+
+  private AttentionOptions options() {
+    return testCase.problem().options().withoutScoreOutput();
+  }
+
+  private AttentionOptions biased(AttentionOption instead) {
+    return options().without(instead).withBias(Broadcast.FULL);
+  }
+
+  private boolean hasFewerKeys(AttentionProblem problem) {
+    return problem.shape().seqlenK() < testCase.problem().shape().seqlenK();
+  }
+
+  /** Keys split have no sinks either: nothing else tells the two relations' problems apart. */
+  private static boolean isWholeOfSplit(AttentionProblem problem) {
+    AttentionOptions options = problem.options();
+    return problem.mask().isNone()
+        && options.blocks().isEmpty()
+        && !options.alibi()
+        && options.dropout().isNone();
+  }
+
+  /** Whether the operands are the case's and that tensor is not. */
+  private boolean isOther(String name, Map<String, HostTensor> inputs) {
+    Map<String, HostTensor> own = testCase.tensors();
+    for (String operand : List.of("q", "k", "v")) {
+      if (!Arrays.equals(tensor(inputs, operand).toDoubles(), tensor(own, operand).toDoubles())) {
+        return false;
+      }
+    }
+    HostTensor other = own.get(name);
+    return other == null || !Arrays.equals(tensor(inputs, name).toDoubles(), other.toDoubles());
   }
 
   /** Whether there are as many keys as in the case, but not the same or not in its order. */

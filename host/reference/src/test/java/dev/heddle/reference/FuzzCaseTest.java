@@ -2,12 +2,17 @@ package dev.heddle.reference;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
 
 import dev.heddle.core.DType;
 import dev.heddle.core.HostTensor;
+import dev.heddle.core.TensorSpec;
+import dev.heddle.reference.FuzzOptionValues.Hiding;
+import dev.heddle.reference.FuzzOptionValues.Size;
 import java.util.Arrays;
 import java.util.EnumSet;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import java.util.stream.Collectors;
 import java.util.stream.LongStream;
@@ -29,19 +34,20 @@ class FuzzCaseTest {
             "bf16/1,4,2,1,101,64,64/window-1,23-bottom-right/scale=0.125/ones,constant,normal/591848");
     int hash = 0;
     for (FuzzCase testCase : CASES) {
-      for (String name : List.of("q", "k", "v")) {
-        HostTensor tensor = testCase.tensors().get(name);
+      Map<String, HostTensor> tensors = testCase.tensors();
+      for (TensorSpec spec : testCase.problem().inputs()) {
+        HostTensor tensor = tensors.get(spec.name());
         hash = 31 * hash + Arrays.hashCode(tensor.toDoubles());
       }
     }
-    assertThat(hash).isEqualTo(965_557_620);
+    assertThat(hash).isEqualTo(981_421_352);
   }
 
   @Test
   void aCaseIsItsText() {
     for (FuzzCase testCase : CASES) {
       assertThat(FuzzCase.parse(testCase.toString())).isEqualTo(testCase);
-      assertThat(testCase.toString()).matches("[a-z0-9,/=.E-]+");
+      assertThat(testCase.toString()).matches("[a-z0-9,/=.E_+-]+");
     }
   }
 
@@ -60,7 +66,24 @@ class FuzzCaseTest {
             Feature.GROUPED_HEADS,
             Feature.UNEQUAL_HEAD_DIMS,
             Feature.UNEQUAL_LENGTHS,
+            Feature.KEY_LENGTHS,
+            Feature.TENSOR_MASK,
+            Feature.BIAS,
+            Feature.ALIBI,
+            Feature.SOFTCAP,
+            Feature.SINKS,
+            Feature.BLOCK_MASK,
+            Feature.DROPOUT,
+            Feature.SCORE_OUTPUT,
             Feature.DIFFICULT_VALUES);
+    assertThat(CASES.stream().filter(c -> c.problem().options().isNone()).count())
+        .isBetween(150L, 250L);
+    for (Hiding hiding : Hiding.values()) {
+      assertThat(CASES).anyMatch(c -> c.optionValues().hiding() == hiding);
+    }
+    for (Size size : Size.values()) {
+      assertThat(CASES).anyMatch(c -> c.optionValues().size() == size);
+    }
     for (FuzzValues values : FuzzValues.values()) {
       assertThat(CASES).anyMatch(c -> c.q() == values);
       assertThat(CASES).anyMatch(c -> c.k() == values);
@@ -77,15 +100,48 @@ class FuzzCaseTest {
   void everyValueIsFiniteAndEveryLogitIs() {
     for (FuzzCase testCase : CASES) {
       WorstCase bound = WorstCase.of(testCase.problem(), testCase.tensors());
-      for (HostTensor tensor : testCase.tensors().values()) {
-        for (int i = 0; i < tensor.size(); i++) {
-          assertThat(Float.isFinite(tensor.get(i))).as("%s", testCase).isTrue();
-        }
-      }
+      testCase
+          .tensors()
+          .forEach((name, tensor) -> {
+            for (int i = 0; i < tensor.size(); i++) {
+              float value = tensor.get(i);
+              boolean hides = name.equals("bias") && value == Float.NEGATIVE_INFINITY;
+              assertThat(Float.isFinite(value) || hides).as("%s", testCase).isTrue();
+            }
+          });
       // The bound of lse is at least 2^-23 times the largest sum of products.
       assertThat(Arrays.stream(bound.lse()).max().orElseThrow() * 0x1p23)
           .as("%s", testCase)
           .isLessThan(Float.MAX_VALUE);
+    }
+  }
+
+  /** What is hidden is hidden to the extent that its name says, and lengths fit the tensor. */
+  @Test
+  void theOptionsValuesAreWhatTheyAreCalled() {
+    String options = "key_lengths+mask_bhqk+bias_bhqk+alibi+sinks";
+    for (Hiding hiding : Hiding.values()) {
+      FuzzCase testCase =
+          FuzzCase.parse(
+              "fp32/2,3,1,40,50,1,1/none/scale=1.0/ones,ones,ones/1/"
+                  + options
+                  + "/"
+                  + new FuzzOptionValues(hiding, Size.HUGE));
+      Map<String, HostTensor> tensors = testCase.tensors();
+      double[] mask = tensors.get("mask").toDoubles();
+      double hidden = 1 - Arrays.stream(mask).sum() / mask.length;
+      double expected =
+          switch (hiding) {
+            case NOTHING -> 0;
+            case FEW -> 0.125;
+            case MOST -> 0.875;
+            case ROWS -> 0.5 + 0.5 * 0.25;
+          };
+      assertThat(hidden).isCloseTo(expected, within(0.06));
+      assertThat(Arrays.stream(tensors.get("bias").toDoubles()).anyMatch(Double::isInfinite))
+          .isEqualTo(hiding != Hiding.NOTHING);
+      testCase.problem().requireValues("key_lengths", tensors.get("key_lengths"));
+      assertThat(tensors.get("alibi_slopes").toDoubles()).doesNotHaveDuplicates();
     }
   }
 
@@ -101,6 +157,7 @@ class FuzzCaseTest {
       }
       assertThat(smallest.problem().shape().toString()).isEqualTo("1,1,1,1,1,1,1");
       assertThat(smallest.problem().mask().isNone()).isTrue();
+      assertThat(smallest.problem().options().isNone()).isTrue();
       assertThat(smallest.q()).isEqualTo(FuzzValues.ONES);
     }
   }
@@ -125,7 +182,13 @@ class FuzzCaseTest {
         "fp32/1,1,1,1,1,1,1/none/scale=1.0/ones,ones/1",
         "fp32/1,1,1,1,1,1,1/none/scale=1.0/ones,ones,twos/1",
         "fp32/1,1,1,1,1,1,1/none/scale=1.0/ones,ones,ones/99999999999999999999",
-        "fp32/1,1,1,1,1,1,1/none/scale=1.0/ones,ones,ones/1/2"
+        "fp32/1,1,1,1,1,1,1/none/scale=1.0/ones,ones,ones/1/2",
+        "fp32/1,1,1,1,1,1,1/none/scale=1.0/ones,ones,ones/1/alibi",
+        "fp32/1,1,1,1,1,1,1/none/scale=1.0/ones,ones,ones/1/alibi/few",
+        "fp32/1,1,1,1,1,1,1/none/scale=1.0/ones,ones,ones/1/alibi/some,huge",
+        "fp32/1,1,1,1,1,1,1/none/scale=1.0/ones,ones,ones/1/alibi/few,large",
+        "fp32/1,1,1,1,1,1,1/none/scale=1.0/ones,ones,ones/1/mask/few,huge",
+        "fp32/1,1,1,1,1,1,1/none/scale=1.0/ones,ones,ones/1/softcap_x/few,huge"
       })
   void whatIsNoCaseIsSaidSo(String text) {
     assertThatThrownBy(() -> FuzzCase.parse(text))

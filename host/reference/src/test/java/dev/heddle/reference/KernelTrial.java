@@ -8,13 +8,11 @@ import dev.heddle.core.Operation;
 import dev.heddle.core.Plan;
 import dev.heddle.core.PreparedChain;
 import dev.heddle.core.Session;
-import dev.heddle.core.TensorSpec;
-import java.util.HashMap;
 import java.util.Map;
 import java.util.function.Consumer;
 
 /**
- * One operation on normal random numbers, with what should come out of it.
+ * One operation on random numbers that fit it, with what should come out of it.
  *
  * @param chain the operation alone
  * @param inputs its inputs
@@ -30,11 +28,7 @@ public record KernelTrial(Chain chain, Map<String, HostTensor> inputs, Expectati
   /** The same with some of the numbers changed. */
   public static KernelTrial of(Operation operation, Consumer<Map<String, HostTensor>> change) {
     Chain chain = Chain.of(operation);
-    Map<String, HostTensor> inputs = new HashMap<>();
-    for (TensorSpec spec : chain.inputs()) {
-      inputs.put(
-          spec.name(), HostTensor.gaussian(spec.shape(), spec.dtype(), spec.name().hashCode()));
-    }
+    Map<String, HostTensor> inputs = CaseInputs.fitting(operation).draw(chain.inputs());
     change.accept(inputs);
     return new KernelTrial(chain, inputs, Expectation.of(chain, inputs));
   }

@@ -52,6 +52,29 @@ class PoliciesTest {
     }
   }
 
+  /** NumPy's rule, by which ONNX's runner judges, takes two NaN for equal; the others do not. */
+  @Test
+  void aNanIsRightOnlyWhereAnOnnxTestHasOne() {
+    TolerancePolicy test = AllClosePolicy.onnxTest(new AllClosePolicy.Tolerance(0.25, 0.5));
+    float nan = Float.NaN;
+    for (DType dtype : DType.FLOATING) {
+      ExpectedTensor expected = expected(dtype, 1, Double.NaN, 2);
+      assertThat(test.judge(expected, tensor(dtype, 1, nan, 2)).passes()).isTrue();
+      assertThat(test.judge(expected, tensor(dtype, 1, nan, 3.25f)).passes()).isTrue();
+      Verdict.Judged beyond = test.judge(expected, tensor(dtype, 1, nan, 3.5f));
+      assertThat(beyond.passes()).isFalse();
+      assertThat(beyond.worst()).isEqualTo(new Verdict.Element(2, 2, 3.5));
+      assertThat(beyond.bound()).isEqualTo(1.25);
+      Verdict.Judged number = test.judge(expected, tensor(dtype, 1, 0, 2));
+      assertThat(number.passes()).isFalse();
+      assertThat(number.worst().index()).isEqualTo(1);
+      assertThat(test.judge(expected, tensor(dtype, nan, nan, 2)).passes()).isFalse();
+      for (TolerancePolicy policy : Policies.all()) {
+        assertThat(policy.judge(expected, tensor(dtype, 1, nan, 2)).passes()).isFalse();
+      }
+    }
+  }
+
   /** The value of the type that is nearest to reference + offset on the side that sign says. */
   private static float beside(DType dtype, float reference, double offset, int sign) {
     float value = dtype.round((float) (reference + offset));

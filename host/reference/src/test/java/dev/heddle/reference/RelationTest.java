@@ -17,7 +17,15 @@ import org.junit.jupiter.params.provider.EnumSource;
 
 class RelationTest {
   private static final List<FuzzCase> CASES =
-      LongStream.range(0, 60).mapToObj(i -> FuzzCase.draw(20, i)).toList();
+      LongStream.range(0, 150).mapToObj(i -> FuzzCase.draw(20, i)).toList();
+
+  private static final FuzzCase EVERY_OPTION =
+      FuzzCase.parse(
+          "fp32/1,1,1,5,9,8,8/none/scale=1.0/normal,normal,normal/1/key_lengths+mask_k+bias_qk"
+              + "+blocks_2x4+alibi+softcap_30.0+sinks+dropout_0.5_3+scores_raw/few,normal");
+
+  private static final String ALL_ADDING =
+      "/bias_qk+alibi+softcap_30.0+sinks+scores_biased/nothing,normal";
 
   /** How many of the cases break each relation. */
   private static Map<Relation, Integer> broken(Relation fault) {
@@ -54,13 +62,12 @@ class RelationTest {
   @ParameterizedTest
   @EnumSource
   void nanBreaksEveryRelation(Relation relation) {
-    FuzzCase testCase = FuzzCase.parse("fp32/1,1,1,5,9,8,8/none/scale=1.0/normal,normal,normal/1");
     assertThat(
             relation.check(
-                testCase,
+                EVERY_OPTION,
                 (operation, inputs) -> {
                   Map<String, HostTensor> outputs =
-                      new CrookedDevice(Optional.empty(), testCase).run(operation, inputs);
+                      new CrookedDevice(Optional.empty(), EVERY_OPTION).run(operation, inputs);
                   outputs.values().forEach(tensor -> tensor.set(3, Float.NaN));
                   return outputs;
                 }))
@@ -72,7 +79,7 @@ class RelationTest {
   void whatADeviceRefusesIsNoViolation(Relation relation) {
     assertThat(
             relation.check(
-                CASES.getFirst(),
+                EVERY_OPTION,
                 (operation, inputs) -> {
                   throw new UnsupportedProblemException(new Refusal("planted", "all"));
                 }))
@@ -84,21 +91,29 @@ class RelationTest {
   void theBoundsOfOrdinaryProblemsAreSmall() {
     List<String> loose = new ArrayList<>();
     for (String dtype : List.of("fp32", "fp16", "bf16")) {
-      FuzzCase testCase =
-          FuzzCase.parse(dtype + "/1,1,1,9,65,64,64/none/scale=0.125/normal,normal,normal/1");
-      WorstCase bound = WorstCase.of(testCase.problem(), testCase.tensors());
-      double most = Map.of("fp32", 1e-3, "fp16", 1e-2, "bf16", 5e-2).get(dtype);
-      for (double error : bound.out()) {
-        if (error > most) {
-          loose.add(dtype + " out " + error);
+      for (String options : List.of("", ALL_ADDING)) {
+        FuzzCase testCase =
+            FuzzCase.parse(
+                dtype + "/1,1,1,9,65,64,64/none/scale=0.125/normal,normal,normal/1" + options);
+        WorstCase bound = WorstCase.of(testCase.problem(), testCase.tensors());
+        double most = Map.of("fp32", 1e-3, "fp16", 1e-2, "bf16", 5e-2).get(dtype);
+        for (double error : bound.out()) {
+          if (error > most) {
+            loose.add(dtype + " out " + error);
+          }
         }
-      }
-      for (double error : bound.lse()) {
-        if (error > 1e-3) {
-          loose.add(dtype + " lse " + error);
+        for (double error : bound.lse()) {
+          if (error > 1e-3) {
+            loose.add(dtype + " lse " + error);
+          }
         }
+        for (double error : bound.scoreOutput()) {
+          if (error > 1e-3) {
+            loose.add(dtype + " score_output " + error);
+          }
+        }
+        assertThat(WorstCase.ofOnes(testCase.problem())).isLessThan(most);
       }
-      assertThat(WorstCase.ofOnes(testCase.problem())).isLessThan(most);
     }
     assertThat(loose).isEmpty();
   }

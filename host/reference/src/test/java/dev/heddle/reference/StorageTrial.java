@@ -44,9 +44,10 @@ public final class StorageTrial {
       Backend backend, Device device, Operation operation, DType dtype, String algorithm) {
     Operation narrow = operation.withDtype(dtype);
     Plan plan = backend.plan(device, narrow, algorithm);
-    Map<String, HostTensor> inputs = ContractCases.gaussian(narrow.inputs());
+    Map<String, HostTensor> inputs = CaseInputs.fitting(narrow).draw(narrow.inputs());
     Map<String, HostTensor> widened = new HashMap<>();
-    inputs.forEach((name, tensor) -> widened.put(name, tensor.rounded(DType.FP32)));
+    inputs.forEach((name, tensor) ->
+        widened.put(name, tensor.dtype().isFloating() ? tensor.rounded(DType.FP32) : tensor));
     Map<String, HostTensor> wide =
         run(backend, device, operation.withDtype(DType.FP32), plan, widened);
     List<String> differences = new ArrayList<>();

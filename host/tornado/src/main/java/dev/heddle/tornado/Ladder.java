@@ -2,9 +2,12 @@ package dev.heddle.tornado;
 
 import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionStage;
+import dev.heddle.core.CacheAppend;
 import dev.heddle.core.HeadsTranspose;
+import dev.heddle.core.LinearAttention;
 import dev.heddle.core.LinearProblem;
 import dev.heddle.core.Operation;
+import dev.heddle.core.RotaryEmbedding;
 import dev.heddle.core.kernel.Recipe;
 import dev.heddle.core.kernel.Siblings;
 import dev.heddle.core.kernel.TileRecipes;
@@ -24,6 +27,9 @@ final class Ladder {
       case AttentionStage stage -> List.of("naive", "staged");
       case LinearProblem linear -> List.of("naive", "tiled");
       case HeadsTranspose heads -> List.of("transpose");
+      case CacheAppend cache -> List.of();
+      case RotaryEmbedding rotary -> List.of();
+      case LinearAttention linear -> List.of();
     };
   }
 
@@ -59,6 +65,9 @@ final class Ladder {
                   ? Siblings.linearNaive(file, linear)
                   : TileRecipes.linear(file, linear, tunables);
           case HeadsTranspose heads -> Siblings.heads(file, heads, tunables);
+          case CacheAppend cache -> throw Siblings.absent(cache);
+          case RotaryEmbedding rotary -> throw Siblings.absent(rotary);
+          case LinearAttention linear -> throw Siblings.absent(linear);
         };
     return recipe.withMacro("DTYPE", Siblings.code(operation.dtype()));
   }

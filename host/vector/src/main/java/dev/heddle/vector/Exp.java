@@ -19,26 +19,26 @@ final class Exp {
   static final float UNDERFLOW = -87.33654f;
 
   /** log2(e), and what rounding it to fp32 left out. */
-  private static final float LOG2_E = 1.44269502f;
+  static final float LOG2_E = 1.44269502f;
 
-  private static final float LOG2_E_REST = 1.92596299e-8f;
+  static final float LOG2_E_REST = 1.92596299e-8f;
 
   /**
    * 1.5 * 2^23 + 127. Adding it rounds to an integer and leaves {@code n + 127}, the biased
    * exponent of {@code 2^n}, in the low bits of the sum.
    */
-  private static final float ROUND = 12583039f;
+  static final float ROUND = 12583039f;
 
   private static final int MANTISSA_BITS = 23;
 
   // Minimax polynomial of 2^f on [-0.5, 0.5] by relative error with the constant term held at 1
   // (Remez exchange); its own error is 2.6e-9, far below fp32 rounding.
-  private static final float P1 = 0.693147215f;
-  private static final float P2 = 0.240226528f;
-  private static final float P3 = 0.0555031055f;
-  private static final float P4 = 0.00961769297f;
-  private static final float P5 = 0.00134066439f;
-  private static final float P6 = 0.000155946782f;
+  static final float P1 = 0.693147215f;
+  static final float P2 = 0.240226528f;
+  static final float P3 = 0.0555031055f;
+  static final float P4 = 0.00961769297f;
+  static final float P5 = 0.00134066439f;
+  static final float P6 = 0.000155946782f;
 
   private Exp() {}
 
@@ -104,7 +104,7 @@ final class Exp {
   }
 
   /** {@code 2^n} from {@code n + ROUND}. */
-  private static FloatVector power(FloatVector shifted) {
+  static FloatVector power(FloatVector shifted) {
     return shifted
         .reinterpretAsInts()
         .lanewise(VectorOperators.LSHL, MANTISSA_BITS)

@@ -7,9 +7,9 @@ import static dev.heddle.vector.Lanes.broadcast;
 import static dev.heddle.vector.Lanes.load;
 import static dev.heddle.vector.Lanes.roundUp;
 
+import dev.heddle.core.AttentionOptions;
 import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionShape;
-import dev.heddle.core.BandMask;
 import dev.heddle.core.HostSession;
 import dev.heddle.core.HostSession.Span;
 import java.util.Arrays;
@@ -58,6 +58,7 @@ final class FlashAttention implements HostSession.Kernel {
 
   private final AttentionProblem problem;
   private final AttentionShape shape;
+  private final ScoreOptions options;
   private final Workers workers;
   private final Span q;
   private final Span k;
@@ -82,6 +83,7 @@ final class FlashAttention implements HostSession.Kernel {
   FlashAttention(AttentionProblem problem, Map<String, Span> tensors, Workers workers) {
     this.problem = problem;
     this.shape = problem.shape();
+    this.options = new ScoreOptions(problem, tensors);
     this.workers = workers.forFlops(problem.flops());
     q = Tensors.get(tensors, "q");
     k = Tensors.get(tensors, "k");
@@ -114,7 +116,8 @@ final class FlashAttention implements HostSession.Kernel {
   }
 
   /** Memory beyond inputs and outputs, bytes: linear in the sequence lengths. */
-  static long scratchBytes(AttentionShape shape, int workers) {
+  static long scratchBytes(AttentionProblem problem, int workers) {
+    AttentionShape shape = problem.shape();
     long paddedKeys = roundUp(shape.seqlenK(), STRIP);
     long paddedHeadDimV = roundUp(shape.headDimV(), STRIP);
     long packed =
@@ -123,6 +126,7 @@ final class FlashAttention implements HostSession.Kernel {
     long order = (long) Math.ceilDiv(rowsPerUnit(shape), PANEL) * Integer.BYTES;
     long state =
         (shape.headDim() + BLOCK_N + CHUNK + paddedHeadDimV + State.VECTORS) * PANEL * Float.BYTES
+            + ScoreTile.elements(problem) * Float.BYTES
             + 2L * PANEL * Integer.BYTES;
     return (long) shape.batch() * shape.headsKv() * packed + order + workers * state;
   }
@@ -161,11 +165,15 @@ final class FlashAttention implements HostSession.Kernel {
         (worker, task) -> attend(states[worker], task % units, heaviestFirst[task / units]));
   }
 
-  /** Query blocks of a unit by falling number of keys, so that no long task starts last. */
+  /**
+   * Query blocks of a unit by falling number of keys, so that no long task starts last. The band
+   * alone decides: what the options' tensors hold is not known yet.
+   */
   private int[] heaviestFirst() {
     int blocks = Math.ceilDiv(rowsPerUnit, PANEL);
     State state = states[0];
-    int[] keys = IntStream.range(0, blocks).map(block -> state.bind(0, block)).toArray();
+    ScoreOptions band = new ScoreOptions(problem.withOptions(AttentionOptions.NONE), Map.of());
+    int[] keys = IntStream.range(0, blocks).map(block -> state.bind(band, 0, block)).toArray();
     return IntStream.range(0, blocks)
         .boxed()
         .sorted(Comparator.comparingInt(block -> -keys[block]))
@@ -196,7 +204,7 @@ final class FlashAttention implements HostSession.Kernel {
   }
 
   private void attend(State state, int unit, int block) {
-    state.bind(unit, block);
+    state.bind(options, unit, block);
     Packing.rowsToPanel(
         q.array(),
         q.offset() + state.firstRow * headDim,
@@ -207,8 +215,9 @@ final class FlashAttention implements HostSession.Kernel {
         state.qPanel,
         0);
     int headKv = shape.kvHead(state.firstRow / shape.seqlenQ());
-    for (int tile = state.beginKey; tile < state.endKey; tile += BLOCK_N) {
-      int keys = Math.min(BLOCK_N, roundUp(state.endKey - tile, STRIP));
+    int tile = state.options.start(state.beginKey, state.endKey);
+    while (tile < state.endKey) {
+      int keys = state.options.keys(tile, state.endKey);
       state.tiles++;
       for (int j = 0; j < keys; j += STRIP) {
         MicroKernel.multiply(
@@ -222,8 +231,12 @@ final class FlashAttention implements HostSession.Kernel {
             j * PANEL,
             PANEL);
       }
-      state.hide(tile, keys);
-      state.softmax(keys);
+      if (options.isNone()) {
+        state.hide(tile, keys);
+        state.softmax(keys);
+      } else {
+        state.softmaxWithOptions(tile, keys);
+      }
       for (int e = 0; e < paddedHeadDimV; e += CHUNK) {
         int dims = Math.min(CHUNK, paddedHeadDimV - e);
         for (int d = 0; d < dims; d += STRIP) {
@@ -241,6 +254,7 @@ final class FlashAttention implements HostSession.Kernel {
         state.accumulate(e, dims);
       }
       addWildValues(state, headKv, tile, keys);
+      tile = state.options.start(tile + keys, state.endKey);
     }
     finish(state);
   }
@@ -252,7 +266,7 @@ final class FlashAttention implements HostSession.Kernel {
     for (int key = wild.next(tile, end); key < end; key = wild.next(key + 1, end)) {
       int row = v.offset() + (headKv * shape.seqlenK() + key) * headDimV;
       for (int lane = 0; lane < state.rows; lane++) {
-        if (key >= state.first[lane] && key < state.end[lane]) {
+        if (!state.options.query(lane).hides(key)) {
           float p = state.scores[(key - tile) * PANEL + lane];
           for (int e = 0; e < headDimV; e++) {
             state.acc[e * PANEL + lane] += p * v.array()[row + e];
@@ -266,7 +280,7 @@ final class FlashAttention implements HostSession.Kernel {
     for (int lane = 0; lane < state.rows; lane++) {
       int row = state.firstRow + lane;
       float l = state.l[lane];
-      boolean empty = state.first[lane] >= state.end[lane];
+      boolean empty = !(l > 0) && !state.options.query(lane).seesAny();
       float inverse = 1 / l;
       int to = out.offset() + row * headDimV;
       for (int e = 0; e < headDimV; e++) {
@@ -274,7 +288,8 @@ final class FlashAttention implements HostSession.Kernel {
       }
       Rounding.round(problem.dtype(), out.array(), to, headDimV);
       if (lse != null) {
-        lse.array()[lse.offset() + row] = (float) (state.m[lane] + Math.log(l));
+        lse.array()[lse.offset() + row] =
+            empty ? state.options.query(lane).sink() : (float) (state.m[lane] + Math.log(l));
       }
     }
   }
@@ -298,6 +313,7 @@ final class FlashAttention implements HostSession.Kernel {
     final float[] endInTile = new float[PANEL];
     final int[] first = new int[PANEL];
     final int[] end = new int[PANEL];
+    final ScoreTile options = new ScoreTile(problem, FlashAttention.this.options);
     int firstRow;
     int rows;
     int width;
@@ -324,24 +340,26 @@ final class FlashAttention implements HostSession.Kernel {
                   endInTile)
               .mapToLong(array -> array.length)
               .sum();
-      return floats * Float.BYTES + ((long) first.length + end.length) * Integer.BYTES;
+      return (floats + options.elements()) * Float.BYTES
+          + ((long) first.length + end.length) * Integer.BYTES;
     }
 
     /** Turns to a query block; returns how many keys it has to look at. */
-    int bind(int unit, int block) {
+    int bind(ScoreOptions from, int unit, int block) {
       firstRow = unit * rowsPerUnit + block * PANEL;
       rows = Math.min(PANEL, rowsPerUnit - block * PANEL);
       width = Lanes.tileWidth(rows);
-      BandMask mask = problem.mask();
       int minFirst = shape.seqlenK();
       maxFirst = 0;
       minEnd = shape.seqlenK();
       endKey = 0;
+      options.bind(from, firstRow, rows, width);
       for (int lane = 0; lane < PANEL; lane++) {
-        // Lanes past the last row repeat it, so that they ask for no key that nobody needs.
-        int i = (firstRow + Math.min(lane, rows - 1)) % shape.seqlenQ();
-        first[lane] = mask.firstKey(i, shape);
-        end[lane] = mask.endKey(i, shape);
+        ScoreOptions.Row query = options.query(lane);
+        first[lane] = query.first;
+        end[lane] = query.end;
+        // A sink is a key with a score of its own and no value.
+        m[lane] = query.sink();
         if (first[lane] < end[lane]) {
           minFirst = Math.min(minFirst, first[lane]);
           endKey = Math.max(endKey, end[lane]);
@@ -350,10 +368,21 @@ final class FlashAttention implements HostSession.Kernel {
         minEnd = Math.min(minEnd, end[lane]);
       }
       beginKey = minFirst - minFirst % STRIP;
-      Arrays.fill(m, Float.NEGATIVE_INFINITY);
-      Arrays.fill(l, 0);
+      Arrays.fill(l, from.hasSinks() ? 1 : 0);
       Arrays.fill(acc, 0);
       return Math.max(0, endKey - beginKey);
+    }
+
+    /**
+     * As {@link #hide} and {@link #softmax}, with what the options do before, between and after.
+     */
+    void softmaxWithOptions(int tile, int keys) {
+      int real = Math.min(keys, shape.seqlenK() - tile);
+      options.change(scores, tile, keys, real);
+      hide(tile, keys);
+      options.hide(scores, tile, real);
+      softmax(keys);
+      options.drop(scores, tile, real);
     }
 
     /** Sets scores of hidden pairs to -inf; a tile that every query sees whole costs nothing. */

@@ -22,6 +22,7 @@ import org.jspecify.annotations.Nullable;
 final class NaiveAttention implements HostSession.Kernel {
   private final AttentionProblem problem;
   private final AttentionShape shape;
+  private final ScoreOptions options;
   private final Span q;
   private final Span k;
   private final Span v;
@@ -29,10 +30,12 @@ final class NaiveAttention implements HostSession.Kernel {
   private final @Nullable Span lse;
   private final Workers workers;
   private final float[] scores;
+  private final float[][] factors;
 
   NaiveAttention(AttentionProblem problem, Map<String, Span> tensors, Workers workers) {
     this.problem = problem;
     this.shape = problem.shape();
+    this.options = new ScoreOptions(problem, tensors);
     this.q = Tensors.get(tensors, "q");
     this.k = Tensors.get(tensors, "k");
     this.v = Tensors.get(tensors, "v");
@@ -40,56 +43,74 @@ final class NaiveAttention implements HostSession.Kernel {
     this.lse = tensors.get("lse");
     this.workers = workers;
     this.scores = new float[Math.toIntExact(shape.scores().elements())];
+    this.factors = new float[workers.count()][ScoreOptions.dropoutElements(problem)];
   }
 
-  static long scratchBytes(AttentionShape shape) {
-    return shape.scores().elements() * Float.BYTES;
+  static long scratchBytes(AttentionProblem problem, int workers) {
+    long own = ScoreOptions.dropoutElements(problem);
+    return (problem.shape().scores().elements() + workers * own) * Float.BYTES;
   }
 
   @Override
   public long scratchBytes() {
-    return (long) scores.length * Float.BYTES;
+    return (scores.length + (long) factors.length * factors[0].length) * Float.BYTES;
   }
 
   @Override
   public void run() {
-    workers.run(shape.batch() * shape.headsQ() * shape.seqlenQ(), (worker, row) -> attend(row));
+    workers.run(
+        shape.batch() * shape.headsQ() * shape.seqlenQ(),
+        (worker, row) -> attend(options.row(row), row, factors[worker]));
   }
 
-  private void attend(int row) {
-    int i = row % shape.seqlenQ();
-    int firstKv = shape.kvHead(row / shape.seqlenQ()) * shape.seqlenK();
-    int first = problem.mask().firstKey(i, shape);
-    int end = problem.mask().endKey(i, shape);
-    int s = row * shape.seqlenK();
+  private void attend(ScoreOptions.Row row, int index, float[] factorsOfDropout) {
+    int firstKv = shape.kvHead(index / shape.seqlenQ()) * shape.seqlenK();
+    int from = row.from();
+    int end = row.to();
+    int s = index * shape.seqlenK();
 
-    // m is the largest score before its scale, whose sign goes into the scores.
-    float scale = Math.abs(problem.softmaxScale());
-    float sign = Math.signum(problem.softmaxScale());
-    float m = Float.NEGATIVE_INFINITY;
-    for (int j = first; j < end; j++) {
+    // m is the largest score before its scale, whose sign goes into the scores; where options need
+    // scaled scores, all of the scale does.
+    boolean early = options.needsScaled();
+    float scale = early ? 1 : Math.abs(problem.softmaxScale());
+    float factor = early ? problem.softmaxScale() : Math.signum(problem.softmaxScale());
+    for (int j = from; j < end; j++) {
       int key = k.offset() + (firstKv + j) * shape.headDim();
-      float score = sign * dot(q.offset() + row * shape.headDim(), key);
-      scores[s + j] = score;
-      m = Math.max(m, score);
+      scores[s + j] = factor * dot(q.offset() + index * shape.headDim(), key);
+    }
+    if (!options.isNone()) {
+      row.modify(scores, s + from);
+    }
+    float m = row.sink();
+    for (int j = from; j < end; j++) {
+      m = Math.max(m, scores[s + j]);
     }
 
-    float l = 0;
-    for (int j = first; j < end; j++) {
+    boolean empty = !row.seesAny();
+    float l = options.hasSinks() ? (float) Math.exp(row.sink() - m) : 0;
+    for (int j = from; j < end; j++) {
       // Subtracted before it is scaled: never above 0, and rounded by a part of itself, not of m.
-      float p = (float) Math.exp(scale * (scores[s + j] - m));
+      float p = empty ? 0 : (float) Math.exp(scale * (scores[s + j] - m));
       scores[s + j] = p;
       l += p;
     }
     if (lse != null) {
-      lse.array()[lse.offset() + row] =
-          first < end ? (float) ((double) scale * m + Math.log(l)) : Float.NEGATIVE_INFINITY;
+      lse.array()[lse.offset() + index] =
+          empty ? row.sink() : (float) ((double) scale * m + Math.log(l));
+    }
+    for (int j = from; j < end && !empty; j++) {
+      scores[s + j] /= l;
+    }
+    if (!options.isNone()) {
+      row.finish(scores, s + from, factorsOfDropout);
     }
 
-    int to = out.offset() + row * shape.headDimV();
+    int to = out.offset() + index * shape.headDimV();
     Arrays.fill(out.array(), to, to + shape.headDimV(), 0);
-    for (int j = first; j < end; j++) {
-      addScaled(scores[s + j] / l, v.offset() + (firstKv + j) * shape.headDimV(), to);
+    for (int j = row.first; j < row.end; j++) {
+      if (!row.hides(j)) {
+        addScaled(scores[s + j], v.offset() + (firstKv + j) * shape.headDimV(), to);
+      }
     }
     Rounding.round(problem.dtype(), out.array(), to, shape.headDimV());
   }

@@ -18,7 +18,7 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * {@code attention_softmax}: {@code probabilities = softmax(softmaxScale * scores + mask)} by rows,
- * and lse.
+ * and lse, with what the options do.
  *
  * <p>A task is one row. Its visible scores are scaled into a buffer that is padded with -inf to
  * whole pairs of panel rows, so that {@link Exp} can take it as a matrix {@code [..][PANEL]}.
@@ -29,6 +29,7 @@ final class SoftmaxStage implements HostSession.Kernel {
 
   private final AttentionProblem problem;
   private final AttentionShape shape;
+  private final ScoreOptions options;
   private final Span scores;
   private final Span probabilities;
   private final @Nullable Span lse;
@@ -38,12 +39,14 @@ final class SoftmaxStage implements HostSession.Kernel {
   /** Reads scores and writes probabilities, which may be the same memory. */
   SoftmaxStage(
       AttentionProblem problem,
+      ScoreOptions options,
       Span scores,
       Span probabilities,
       @Nullable Span lse,
       Workers workers) {
     this.problem = problem;
     this.shape = problem.shape();
+    this.options = options;
     this.scores = scores;
     this.probabilities = probabilities;
     this.lse = lse;
@@ -51,8 +54,9 @@ final class SoftmaxStage implements HostSession.Kernel {
     this.buffers = Stream.generate(Row::new).limit(workers.count()).toArray(Row[]::new);
   }
 
-  static long scratchBytes(AttentionShape shape, int workers) {
-    return (long) workers * (paddedKeys(shape) + 2L * PANEL) * Float.BYTES;
+  static long scratchBytes(AttentionProblem problem, int workers) {
+    long own = paddedKeys(problem.shape()) + 2L * PANEL + ScoreOptions.dropoutElements(problem);
+    return workers * own * Float.BYTES;
   }
 
   private static int paddedKeys(AttentionShape shape) {
@@ -75,7 +79,8 @@ final class SoftmaxStage implements HostSession.Kernel {
   @Override
   public long scratchBytes() {
     return Stream.of(buffers)
-        .mapToLong(row -> (row.x.length + row.zeros.length + row.sums.length) * (long) Float.BYTES)
+        .flatMap(row -> Stream.of(row.x, row.zeros, row.sums, row.factors))
+        .mapToLong(array -> (long) array.length * Float.BYTES)
         .sum();
   }
 
@@ -83,46 +88,55 @@ final class SoftmaxStage implements HostSession.Kernel {
     private final float[] x = new float[paddedKeys(shape)];
     private final float[] zeros = new float[PANEL];
     private final float[] sums = new float[PANEL];
+    private final float[] factors = new float[ScoreOptions.dropoutElements(problem)];
 
-    void softmax(int row) {
-      int i = row % shape.seqlenQ();
-      int first = problem.mask().firstKey(i, shape);
-      int keys = problem.mask().visibleKeys(i, shape);
-      int from = scores.offset() + row * shape.seqlenK();
-      int to = probabilities.offset() + row * shape.seqlenK();
-      if (keys == 0) {
-        Arrays.fill(probabilities.array(), to, to + shape.seqlenK(), 0);
-        writeLse(row, Float.NEGATIVE_INFINITY);
-        return;
-      }
+    void softmax(int index) {
+      ScoreOptions.Row row = options.row(index);
+      int first = row.from();
+      int keys = row.to() - first;
+      int from = scores.offset() + index * shape.seqlenK();
+      int to = probabilities.offset() + index * shape.seqlenK();
       int padded = roundUp(keys, 2 * PANEL);
-      // m is the largest score before its scale, whose sign goes into the scores.
-      float scale = Math.abs(problem.softmaxScale());
-      float sign = Math.signum(problem.softmaxScale());
+      // m is the largest score before its scale, whose sign goes into the scores; where options
+      // need scaled scores, all of the scale does.
+      boolean early = options.needsScaled();
+      float scale = early ? 1 : Math.abs(problem.softmaxScale());
+      float factor = early ? problem.softmaxScale() : Math.signum(problem.softmaxScale());
       for (int j = 0; j < keys; j++) {
-        x[j] = sign * scores.array()[from + first + j];
+        x[j] = factor * scores.array()[from + first + j];
       }
       Arrays.fill(x, keys, padded, Float.NEGATIVE_INFINITY);
-      float m = maximum(padded);
+      if (!options.isNone()) {
+        row.modify(x, 0);
+      }
+      float m = Math.max(maximum(padded), row.sink());
       // Where even the largest is -inf, subtracting it would give NaN.
       float reference = m == Float.NEGATIVE_INFINITY ? 0 : m;
       // Subtracted before it is scaled: never above 0, and rounded by a part of itself, not of m.
       for (int j = 0; j < keys; j++) {
         x[j] = scale * (x[j] - reference);
       }
-      float l = 0;
+      float l = options.hasSinks() ? (float) Math.exp(row.sink() - reference) : 0;
       for (int c = 0; c < PANEL; c += LANES) {
         Exp.expAndSum(x, c, padded / PANEL, zeros, sums, c);
         l += load(sums, c).reduceLanes(VectorOperators.ADD);
       }
-      // Some key is visible: a sum of 0 means that every score overflowed, which has to end in NaN.
-      float inverse = 1 / l;
-      Arrays.fill(probabilities.array(), to, to + first, 0);
+      // Where some key is visible, a sum of 0 means that every score overflowed: that ends in NaN.
+      boolean empty = !(l > 0) && !row.seesAny();
+      float inverse = empty ? 0 : 1 / l;
       for (int j = 0; j < keys; j++) {
-        probabilities.array()[to + first + j] = x[j] * inverse;
+        x[j] *= inverse;
       }
+      if (!options.isNone()) {
+        row.finish(x, 0, factors);
+      }
+      Arrays.fill(probabilities.array(), to, to + first, 0);
+      System.arraycopy(x, 0, probabilities.array(), to + first, keys);
       Arrays.fill(probabilities.array(), to + first + keys, to + shape.seqlenK(), 0);
-      writeLse(row, (float) ((double) scale * m + Math.log(l)));
+      if (lse != null) {
+        lse.array()[lse.offset() + index] =
+            empty ? row.sink() : (float) ((double) scale * m + Math.log(l));
+      }
     }
 
     /** The largest element; NaN is left to exp. */
@@ -133,12 +147,6 @@ final class SoftmaxStage implements HostSession.Kernel {
         max = max.blend(next, next.compare(VectorOperators.GT, max));
       }
       return max.reduceLanes(VectorOperators.MAX);
-    }
-
-    private void writeLse(int row, float value) {
-      if (lse != null) {
-        lse.array()[lse.offset() + row] = value;
-      }
     }
   }
 }

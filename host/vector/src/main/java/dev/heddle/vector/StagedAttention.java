@@ -20,20 +20,26 @@ final class StagedAttention implements HostSession.Kernel {
     int length = Math.toIntExact(shape.scores().elements());
     Span scores = new Span(new float[length], 0, length);
     scoresBytes = (long) length * Float.BYTES;
+    ScoreOptions options = new ScoreOptions(problem, tensors);
     stages =
         List.of(
             new ScoresStage(
                 shape, Tensors.get(tensors, "q"), Tensors.get(tensors, "k"), scores, workers),
-            new SoftmaxStage(problem, scores, scores, tensors.get("lse"), workers),
+            new SoftmaxStage(problem, options, scores, scores, tensors.get("lse"), workers),
             new ValuesStage(
-                problem, scores, Tensors.get(tensors, "v"), Tensors.get(tensors, "out"), workers));
+                problem,
+                options,
+                scores,
+                Tensors.get(tensors, "v"),
+                Tensors.get(tensors, "out"),
+                workers));
   }
 
   static long scratchBytes(AttentionProblem problem, int workers) {
     AttentionShape shape = problem.shape();
     return shape.scores().elements() * Float.BYTES
         + ScoresStage.scratchBytes(shape, workers)
-        + SoftmaxStage.scratchBytes(shape, workers)
+        + SoftmaxStage.scratchBytes(problem, workers)
         + ValuesStage.scratchBytes(problem, workers);
   }
 

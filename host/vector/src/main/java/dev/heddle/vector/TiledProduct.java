@@ -34,11 +34,28 @@ final class TiledProduct {
    * add nothing whatever they hold.
    */
   interface Visible {
-    /** The first element of a row of A that counts. */
+    /**
+     * The first element of a row of A that counts.
+     *
+     * @param row among the rows of all products
+     */
     int first(int row);
 
     /** One past the last element that counts; not above the first where none does. */
     int end(int row);
+
+    /** Whether an element counts. */
+    boolean counts(int row, int element);
+
+    /**
+     * Zeroes what does not count between the first and the last element that do.
+     *
+     * @param from the first of the elements to look at
+     * @param elements how many there are
+     * @param strips where they lie, from {@code at} on, each {@link Lanes#STRIP} after the one
+     *     before
+     */
+    void clear(int row, int from, int elements, float[] strips, int at);
   }
 
   /** How B lies in memory. */
@@ -210,8 +227,9 @@ final class TiledProduct {
       int firstPanel) {
     int rows = Math.min(BLOCK_M, size.rows - row);
     int endPanel = Math.min(firstPanel + PANELS, size.panels());
-    int aStart = a.offset() + (product * size.rows + row) * size.depth;
-    int cStart = c.offset() + (product * size.rows + row) * size.columns;
+    int firstRow = product * size.rows + row;
+    int aStart = a.offset() + firstRow * size.depth;
+    int cStart = c.offset() + firstRow * size.columns;
     int matrix = batch.matrixOfB.applyAsInt(product);
     int begin = 0;
     int end = size.depth;
@@ -219,8 +237,8 @@ final class TiledProduct {
       begin = size.depth;
       end = 0;
       for (int i = 0; i < rows; i++) {
-        begin = Math.min(begin, visible.first(row + i));
-        end = Math.max(end, visible.end(row + i));
+        begin = Math.min(begin, visible.first(firstRow + i));
+        end = Math.max(end, visible.end(firstRow + i));
       }
       // Where nothing is visible one slice of depth 0 still stores the zeros.
       begin = Math.min(begin, end);
@@ -230,7 +248,7 @@ final class TiledProduct {
       int depth = Math.min(size.blockK, end - k);
       Packing.rowsToStrips(a.array(), aStart + k, size.depth, rows, depth, strips[worker], 0);
       if (visible != null) {
-        hide(strips[worker], row, rows, k, depth, visible);
+        hide(strips[worker], firstRow, rows, k, depth, visible);
       }
       for (int panel = firstPanel; panel < endPanel; panel++) {
         int column = panel * PANEL;
@@ -260,7 +278,8 @@ final class TiledProduct {
     if (visible != null) {
       for (int panel = firstPanel; panel < endPanel; panel++) {
         addWildRows(
-            a.array(), aStart, b, c.array(), cStart, matrix, panel, row, begin, end, visible);
+            a.array(), aStart, b, c.array(), cStart, matrix, panel, rows, firstRow, begin, end,
+            visible);
       }
     }
     int column = firstPanel * PANEL;
@@ -271,17 +290,19 @@ final class TiledProduct {
   }
 
   /** Zeroes what does not count in a slice of packed rows. */
-  private static void hide(float[] strips, int row, int rows, int k, int depth, Visible visible) {
+  private static void hide(
+      float[] strips, int firstRow, int rows, int k, int depth, Visible visible) {
     for (int i = 0; i < rows; i++) {
       int at = i / STRIP * STRIP * depth + i % STRIP;
-      int first = Math.clamp((long) visible.first(row + i) - k, 0, depth);
-      int end = Math.clamp((long) visible.end(row + i) - k, first, depth);
+      int first = Math.clamp((long) visible.first(firstRow + i) - k, 0, depth);
+      int end = Math.clamp((long) visible.end(firstRow + i) - k, first, depth);
       for (int j = 0; j < first; j++) {
         strips[at + j * STRIP] = 0;
       }
       for (int j = end; j < depth; j++) {
         strips[at + j * STRIP] = 0;
       }
+      visible.clear(firstRow + i, k + first, end - first, strips, at + first * STRIP);
     }
   }
 
@@ -294,18 +315,18 @@ final class TiledProduct {
       int cStart,
       int matrix,
       int panel,
-      int row,
+      int rows,
+      int firstRow,
       int begin,
       int end,
       Visible visible) {
     WildRows wild = wildRows[matrix * size.panels() + panel];
-    int rows = Math.min(BLOCK_M, size.rows - row);
     int column = panel * PANEL;
     int columns = Math.min(PANEL, size.columns - column);
     for (int k = wild.next(begin, end); k < end; k = wild.next(k + 1, end)) {
       int from = b.offset() + (matrix * size.depth + k) * size.columns + column;
       for (int i = 0; i < rows; i++) {
-        if (k >= visible.first(row + i) && k < visible.end(row + i)) {
+        if (visible.counts(firstRow + i, k)) {
           float factor = a[aStart + i * size.depth + k];
           int to = cStart + i * size.columns + column;
           for (int j = 0; j < columns; j++) {

@@ -2,7 +2,6 @@ package dev.heddle.vector;
 
 import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionShape;
-import dev.heddle.core.BandMask;
 import dev.heddle.core.HostSession.Span;
 import org.jspecify.annotations.Nullable;
 
@@ -12,13 +11,19 @@ import org.jspecify.annotations.Nullable;
  */
 final class ValuesStage extends ProductKernel {
 
-  ValuesStage(AttentionProblem problem, Span probabilities, Span v, Span out, Workers workers) {
+  ValuesStage(
+      AttentionProblem problem,
+      ScoreOptions options,
+      Span probabilities,
+      Span v,
+      Span out,
+      Workers workers) {
     super(
         new TiledProduct(
             size(problem.shape()),
             TiledProduct.Batch.ofHeads(problem.shape()),
             TiledProduct.Layout.ROW_MAJOR,
-            visibleKeys(problem),
+            visibleKeys(problem, options),
             problem.dtype(),
             workers),
         probabilities,
@@ -30,24 +35,39 @@ final class ValuesStage extends ProductKernel {
   static long scratchBytes(AttentionProblem problem, int workers) {
     AttentionShape shape = problem.shape();
     return TiledProduct.scratchBytes(
-        size(shape), TiledProduct.Batch.ofHeads(shape), visibleKeys(problem) != null, workers);
+        size(shape), TiledProduct.Batch.ofHeads(shape), hidesKeys(problem), workers);
   }
 
-  private static TiledProduct.@Nullable Visible visibleKeys(AttentionProblem problem) {
-    BandMask mask = problem.mask();
-    if (mask.isNone()) {
+  private static boolean hidesKeys(AttentionProblem problem) {
+    return !problem.mask().isNone() || problem.options().hidesKeys();
+  }
+
+  private static TiledProduct.@Nullable Visible visibleKeys(
+      AttentionProblem problem, ScoreOptions options) {
+    if (!hidesKeys(problem)) {
       return null;
     }
-    AttentionShape shape = problem.shape();
     return new TiledProduct.Visible() {
       @Override
       public int first(int row) {
-        return mask.firstKey(row, shape);
+        return options.row(row).first;
       }
 
       @Override
       public int end(int row) {
-        return mask.endKey(row, shape);
+        return options.row(row).end;
+      }
+
+      @Override
+      public boolean counts(int row, int element) {
+        return !options.row(row).hides(element);
+      }
+
+      @Override
+      public void clear(int row, int from, int elements, float[] strips, int at) {
+        if (options.hidesWithinBand()) {
+          options.row(row).clear(from, elements, strips, at, Lanes.STRIP);
+        }
       }
     };
   }

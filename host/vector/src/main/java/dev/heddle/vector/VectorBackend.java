@@ -1,19 +1,23 @@
 package dev.heddle.vector;
 
+import dev.heddle.core.AttentionOption;
 import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionShape;
 import dev.heddle.core.AttentionStage;
 import dev.heddle.core.Backend;
+import dev.heddle.core.CacheAppend;
 import dev.heddle.core.DType;
 import dev.heddle.core.Device;
 import dev.heddle.core.HeadsTranspose;
 import dev.heddle.core.HostSession;
 import dev.heddle.core.HostTensor;
+import dev.heddle.core.LinearAttention;
 import dev.heddle.core.LinearProblem;
 import dev.heddle.core.Operation;
 import dev.heddle.core.Plan;
 import dev.heddle.core.Probe;
 import dev.heddle.core.Refusal;
+import dev.heddle.core.RotaryEmbedding;
 import dev.heddle.core.Session;
 import java.util.List;
 import java.util.Optional;
@@ -32,6 +36,9 @@ public final class VectorBackend implements Backend {
   static final String FLASH = "flash";
   static final String TILED = "tiled";
   static final String COPY = "copy";
+  static final String APPEND = "append";
+  static final String EMBEDDING = "embedding";
+  static final String RECURRENT = "recurrent";
 
   static final Set<DType> DTYPES = Set.copyOf(DType.FLOATING);
 
@@ -69,6 +76,9 @@ public final class VectorBackend implements Backend {
       case AttentionStage stage -> List.of(STAGED);
       case LinearProblem problem -> List.of(TILED);
       case HeadsTranspose problem -> List.of(COPY);
+      case CacheAppend problem -> List.of(APPEND);
+      case RotaryEmbedding problem -> List.of(EMBEDDING);
+      case LinearAttention problem -> List.of(RECURRENT);
     };
   }
 
@@ -91,7 +101,7 @@ public final class VectorBackend implements Backend {
             plan,
             DTYPES,
             algorithms(device, operation),
-            Set.of(),
+            options(plan),
             scratchBytes(operation, plan, cores));
     return common.or(() -> tooLong(operation, plan));
   }
@@ -106,23 +116,31 @@ public final class VectorBackend implements Backend {
     return OptionalDouble.of(FmaPeak.measure(device.limits().computeUnits()));
   }
 
+  /** Options of attention that an algorithm has: flash holds no scores that it could put out. */
+  private static Set<AttentionOption> options(Plan plan) {
+    return plan.algorithm().equals(FLASH) ? AttentionOption.WITHOUT_SCORES : AttentionOption.ALL;
+  }
+
   /** Memory that an operation needs beyond its inputs and outputs, bytes. */
   static long scratchBytes(Operation operation, Plan plan, int cores) {
     return switch (operation) {
       case AttentionProblem problem ->
           switch (plan.algorithm()) {
-            case NAIVE -> NaiveAttention.scratchBytes(problem.shape());
+            case NAIVE -> NaiveAttention.scratchBytes(problem, cores);
             case STAGED -> StagedAttention.scratchBytes(problem, cores);
-            default -> FlashAttention.scratchBytes(problem.shape(), cores);
+            default -> FlashAttention.scratchBytes(problem, cores);
           };
       case AttentionStage stage ->
           switch (stage.stage()) {
             case SCORES -> ScoresStage.scratchBytes(stage.attention().shape(), cores);
-            case SOFTMAX -> SoftmaxStage.scratchBytes(stage.attention().shape(), cores);
+            case SOFTMAX -> SoftmaxStage.scratchBytes(stage.attention(), cores);
             case VALUES -> ValuesStage.scratchBytes(stage.attention(), cores);
           };
       case LinearProblem problem -> Linear.scratchBytes(problem, cores);
+      case LinearAttention problem -> Recurrence.scratchBytes(problem, cores);
       case HeadsTranspose problem -> 0;
+      case CacheAppend problem -> 0;
+      case RotaryEmbedding problem -> 0;
     };
   }
 
@@ -136,7 +154,10 @@ public final class VectorBackend implements Backend {
                   : Math.max(problem.shape().scores().elements(), longestPanel(problem.shape()));
           case AttentionStage stage -> longestPanel(stage.attention().shape());
           case LinearProblem problem -> (long) problem.inFeatures() * Lanes.PANEL;
+          case LinearAttention problem -> Recurrence.longestArray(problem.shape());
           case HeadsTranspose problem -> 0;
+          case CacheAppend problem -> 0;
+          case RotaryEmbedding problem -> 0;
         };
     return longest <= HostTensor.MAX_ELEMENTS
         ? Optional.empty()

@@ -3,13 +3,16 @@ package dev.heddle.vector;
 import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionStage;
 import dev.heddle.core.Backend;
+import dev.heddle.core.CacheAppend;
 import dev.heddle.core.Device;
 import dev.heddle.core.HeadsTranspose;
 import dev.heddle.core.HostSession;
+import dev.heddle.core.LinearAttention;
 import dev.heddle.core.LinearProblem;
 import dev.heddle.core.Operation;
 import dev.heddle.core.Plan;
 import dev.heddle.core.Provenance;
+import dev.heddle.core.RotaryEmbedding;
 import java.util.List;
 import java.util.Map;
 import java.util.stream.Stream;
@@ -18,7 +21,7 @@ import java.util.stream.Stream;
 final class VectorSession extends HostSession {
   private static final List<Class<?>> COMMON = List.of(Lanes.class, Tensors.class, Workers.class);
   private static final List<Class<?>> ROUNDING = List.of(Rounding.class);
-  private static final List<Class<?>> EXP = List.of(Exp.class);
+  private static final List<Class<?>> OPTIONS = List.of(ScoreOptions.class, Tanh.class, Exp.class);
   private static final List<Class<?>> MICRO_KERNEL =
       List.of(WildRows.class, Packing.class, MicroKernel.class);
   private static final List<Class<?>> PRODUCT =
@@ -49,6 +52,9 @@ final class VectorSession extends HostSession {
       case AttentionStage stage -> stage(stage, tensors);
       case LinearProblem problem -> new Linear(problem, tensors, workers);
       case HeadsTranspose problem -> new HeadsSwap(problem, tensors, workers);
+      case CacheAppend problem -> new CacheCopy(problem, tensors, workers);
+      case RotaryEmbedding problem -> new Rotation(problem, tensors, workers);
+      case LinearAttention problem -> new Recurrence(problem, tensors, workers);
     };
   }
 
@@ -65,6 +71,7 @@ final class VectorSession extends HostSession {
       case SOFTMAX ->
           new SoftmaxStage(
               problem,
+              new ScoreOptions(problem, tensors),
               Tensors.get(tensors, "scores"),
               Tensors.get(tensors, "probabilities"),
               tensors.get("lse"),
@@ -72,6 +79,7 @@ final class VectorSession extends HostSession {
       case VALUES ->
           new ValuesStage(
               problem,
+              new ScoreOptions(problem, tensors),
               Tensors.get(tensors, "probabilities"),
               Tensors.get(tensors, "v"),
               Tensors.get(tensors, "out"),
@@ -89,7 +97,7 @@ final class VectorSession extends HostSession {
     return switch (operation) {
       case AttentionProblem problem ->
           switch (plan.algorithm()) {
-            case VectorBackend.NAIVE -> sources(List.of(NaiveAttention.class), ROUNDING);
+            case VectorBackend.NAIVE -> sources(List.of(NaiveAttention.class), OPTIONS, ROUNDING);
             case VectorBackend.STAGED ->
                 sources(
                     List.of(
@@ -98,17 +106,25 @@ final class VectorSession extends HostSession {
                         SoftmaxStage.class,
                         ValuesStage.class),
                     PRODUCT,
-                    EXP);
-            default -> sources(List.of(FlashAttention.class), MICRO_KERNEL, EXP, ROUNDING);
+                    OPTIONS);
+            default ->
+                sources(
+                    List.of(FlashAttention.class, ScoreTile.class),
+                    MICRO_KERNEL,
+                    OPTIONS,
+                    ROUNDING);
           };
       case AttentionStage stage ->
           switch (stage.stage()) {
             case SCORES -> sources(List.of(ScoresStage.class), PRODUCT);
-            case SOFTMAX -> sources(List.of(SoftmaxStage.class), EXP);
-            case VALUES -> sources(List.of(ValuesStage.class), PRODUCT);
+            case SOFTMAX -> sources(List.of(SoftmaxStage.class), OPTIONS);
+            case VALUES -> sources(List.of(ValuesStage.class), PRODUCT, OPTIONS);
           };
       case LinearProblem problem -> sources(List.of(Linear.class), PRODUCT);
       case HeadsTranspose problem -> sources(List.of(HeadsSwap.class));
+      case CacheAppend problem -> sources(List.of(CacheCopy.class));
+      case RotaryEmbedding problem -> sources(List.of(Rotation.class), ROUNDING);
+      case LinearAttention problem -> sources(List.of(Recurrence.class), EXP, ROUNDING);
     };
   }
 

@@ -37,13 +37,14 @@ class FlashAttentionTest {
     long perKey = 0;
     for (int seqlen : new int[] {1024, 2048, 4096, 32768}) {
       AttentionShape shape = AttentionShape.square(1, 1, seqlen, 64);
-      long bytes = FlashAttention.scratchBytes(shape, 2);
-      long doubled = FlashAttention.scratchBytes(AttentionShape.square(1, 1, 2 * seqlen, 64), 2);
+      AttentionProblem problem = AttentionProblem.of(shape);
+      long bytes = FlashAttention.scratchBytes(problem, 2);
+      AttentionShape twice = AttentionShape.square(1, 1, 2 * seqlen, 64);
+      long doubled = FlashAttention.scratchBytes(problem.withShape(twice), 2);
       long growth = (doubled - bytes) / seqlen;
       assertThat(perKey == 0 || growth == perKey).isTrue();
       perKey = growth;
       try (Workers workers = new Workers(2)) {
-        AttentionProblem problem = AttentionProblem.of(shape);
         FlashAttention flash = new FlashAttention(problem, tensors(problem), workers);
         assertThat(flash.scratchBytes()).as("declared and held").isEqualTo(bytes);
       }

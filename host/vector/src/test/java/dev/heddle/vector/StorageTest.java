@@ -6,12 +6,17 @@ import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionShape;
 import dev.heddle.core.AttentionStage;
 import dev.heddle.core.BandMask;
+import dev.heddle.core.CacheAppend;
 import dev.heddle.core.DType;
 import dev.heddle.core.Device;
 import dev.heddle.core.HeadsTranspose;
+import dev.heddle.core.LinearAttention;
+import dev.heddle.core.LinearAttention.UpdateRule;
 import dev.heddle.core.LinearProblem;
 import dev.heddle.core.Operation;
 import dev.heddle.core.Probe;
+import dev.heddle.core.RotaryEmbedding;
+import dev.heddle.core.RotaryEmbedding.Pairing;
 import dev.heddle.reference.StorageTrial;
 import java.util.ArrayList;
 import java.util.List;
@@ -43,7 +48,14 @@ class StorageTest {
                 banded,
                 new LinearProblem(67, 1203, 285, true, DType.FP32),
                 new LinearProblem(64, 1203, 256, false, DType.FP32),
-                new HeadsTranspose(2, 13, 5, 33, DType.FP32)));
+                new HeadsTranspose(2, 13, 5, 33, DType.FP32),
+                new CacheAppend(2, 3, 13, 5, 33, DType.FP32),
+                new RotaryEmbedding(2, 3, 5, 45, 42, Pairing.HALF_SPLIT, 9, DType.FP32),
+                new RotaryEmbedding(2, 3, 5, 45, 42, Pairing.INTERLEAVED, 9, DType.FP32),
+                LinearAttention.of(new AttentionShape(2, 4, 2, 31, 31, 13, 45), UpdateRule.GATED)
+                    .kernelised(),
+                LinearAttention.of(
+                    new AttentionShape(2, 4, 2, 31, 31, 13, 45), UpdateRule.GATED_DELTA)));
     for (AttentionStage.Stage stage : AttentionStage.Stage.values()) {
       operations.add(new AttentionStage(stage, banded));
     }

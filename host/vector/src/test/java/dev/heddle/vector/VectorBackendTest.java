@@ -2,20 +2,26 @@ package dev.heddle.vector;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.heddle.core.AttentionOption;
 import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionShape;
 import dev.heddle.core.AttentionStage;
 import dev.heddle.core.Backend;
 import dev.heddle.core.BandMask;
 import dev.heddle.core.BandMask.Alignment;
+import dev.heddle.core.CacheAppend;
 import dev.heddle.core.DType;
 import dev.heddle.core.Device;
 import dev.heddle.core.DeviceTensor;
 import dev.heddle.core.HeadsTranspose;
+import dev.heddle.core.LinearAttention;
+import dev.heddle.core.LinearAttention.UpdateRule;
 import dev.heddle.core.LinearProblem;
 import dev.heddle.core.Operation;
 import dev.heddle.core.Plan;
 import dev.heddle.core.Probe;
+import dev.heddle.core.RotaryEmbedding;
+import dev.heddle.core.RotaryEmbedding.Pairing;
 import dev.heddle.core.Session;
 import dev.heddle.core.TensorSpec;
 import dev.heddle.reference.BackendContract;
@@ -44,6 +50,11 @@ class VectorBackendTest extends BackendContract {
   @Override
   protected Set<DType> dtypes(Operation operation, String algorithm) {
     return Set.copyOf(DType.FLOATING);
+  }
+
+  @Override
+  protected Set<AttentionOption> options(Operation operation, String algorithm) {
+    return algorithm.equals("flash") ? AttentionOption.WITHOUT_SCORES : AttentionOption.ALL;
   }
 
   @Test
@@ -76,6 +87,13 @@ class VectorBackendTest extends BackendContract {
       }
     }
     operations.add(new LinearProblem(100, 600, 130, true, DType.FP32));
+    for (UpdateRule rule : UpdateRule.values()) {
+      operations.add(LinearAttention.of(new AttentionShape(2, 6, 2, 70, 70, 33, 40), rule));
+    }
+    operations.add(
+        LinearAttention.of(new AttentionShape(2, 6, 2, 70, 70, 33, 40), UpdateRule.GATED)
+            .withDecayPerDim(true)
+            .kernelised());
     Device device = device();
     for (Operation operation : operations) {
       for (String algorithm : backend.algorithms(device, operation)) {
@@ -115,6 +133,18 @@ class VectorBackendTest extends BackendContract {
       assertThat(backend.refusal(large, problem, Plan.of("flash")).orElseThrow().limit())
           .isEqualTo("arrayLength");
     }
+    assertThat(
+            backend
+                .refusal(
+                    large,
+                    LinearAttention.of(
+                        new AttentionShape(
+                            1, 1, 1, 1, 1, Math.ceilDiv(Integer.MAX_VALUE, Lanes.NARROW), 1),
+                        UpdateRule.LINEAR),
+                    Plan.of("recurrent"))
+                .orElseThrow()
+                .limit())
+        .isEqualTo("arrayLength");
     AttentionProblem half =
         AttentionProblem.of(new AttentionShape(1, 1, 1, 1, 1, panelTooLong / 2, 1));
     assertThat(backend.refusal(large, half, Plan.of("flash"))).isEmpty();
@@ -129,7 +159,10 @@ class VectorBackendTest extends BackendContract {
             List.of(
                 problem,
                 new LinearProblem(8, 8, 8, true, DType.FP32),
-                new HeadsTranspose(1, 2, 2, 8, DType.FP32)));
+                new HeadsTranspose(1, 2, 2, 8, DType.FP32),
+                new CacheAppend(1, 2, 4, 2, 8, DType.FP32),
+                new RotaryEmbedding(1, 2, 4, 8, 4, Pairing.INTERLEAVED, 4, DType.FP32),
+                LinearAttention.of(AttentionShape.square(1, 2, 4, 8), UpdateRule.LINEAR)));
     for (AttentionStage.Stage stage : AttentionStage.Stage.values()) {
       operations.add(new AttentionStage(stage, problem));
     }

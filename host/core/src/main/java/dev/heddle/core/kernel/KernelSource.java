@@ -25,7 +25,14 @@ import java.util.stream.Stream;
 public record KernelSource(String file, String text) {
   private static final Pattern INCLUDE = Pattern.compile("#include \"([^\"]+)\"\\s*");
   private static final List<String> SHARED =
-      List.of("kernels/attention", "kernels/linear", "kernels/heads", "kernels/peak");
+      List.of(
+          "kernels/attention",
+          "kernels/linear",
+          "kernels/heads",
+          "kernels/cache",
+          "kernels/rotary",
+          "kernels/linear_attention",
+          "kernels/peak");
 
   /**
    * Reads a kernel file and whatever it includes, each file once.

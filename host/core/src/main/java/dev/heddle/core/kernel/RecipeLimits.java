@@ -4,11 +4,14 @@ import com.google.errorprone.annotations.FormatMethod;
 import com.google.errorprone.annotations.FormatString;
 import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionStage;
+import dev.heddle.core.CacheAppend;
 import dev.heddle.core.Device;
 import dev.heddle.core.HeadsTranspose;
+import dev.heddle.core.LinearAttention;
 import dev.heddle.core.LinearProblem;
 import dev.heddle.core.Operation;
 import dev.heddle.core.Refusal;
+import dev.heddle.core.RotaryEmbedding;
 import dev.heddle.core.TensorSpec;
 import java.util.ArrayList;
 import java.util.List;
@@ -101,6 +104,13 @@ public record RecipeLimits(String groups, String localMemory, Names names) {
       case LinearProblem linear -> Optional.empty();
       case HeadsTranspose heads ->
           tooMany("outerInner", "outer * inner", (long) heads.outer() * heads.inner());
+      case CacheAppend cache ->
+          tooMany("capacityWidth", "capacity * width", (long) cache.capacity() * cache.width())
+              .or(() ->
+                  tooMany("batchHeads", "batch * heads", (long) cache.batch() * cache.heads()));
+      case RotaryEmbedding rotary ->
+          tooMany("batchHeads", "batch * heads", (long) rotary.batch() * rotary.heads());
+      case LinearAttention linear -> Optional.empty();
     };
   }
 

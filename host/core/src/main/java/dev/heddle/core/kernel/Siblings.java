@@ -7,10 +7,13 @@ import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionShape;
 import dev.heddle.core.AttentionStage;
 import dev.heddle.core.BandMask.Alignment;
+import dev.heddle.core.CacheAppend;
 import dev.heddle.core.DType;
 import dev.heddle.core.HeadsTranspose;
+import dev.heddle.core.LinearAttention;
 import dev.heddle.core.LinearProblem;
 import dev.heddle.core.Operation;
+import dev.heddle.core.RotaryEmbedding;
 import dev.heddle.core.kernel.Recipe.Launch;
 import java.util.ArrayList;
 import java.util.List;
@@ -40,6 +43,9 @@ public final class Siblings {
           case AttentionStage stage -> "attention";
           case LinearProblem linear -> "linear";
           case HeadsTranspose heads -> "heads";
+          case CacheAppend cache -> "cache";
+          case RotaryEmbedding rotary -> "rotary";
+          case LinearAttention linear -> "linear_attention";
         };
     return family + "_" + algorithm;
   }
@@ -51,6 +57,12 @@ public final class Siblings {
       case AttentionStage stage -> headDims(stage.attention().shape());
       case LinearProblem linear -> new TreeMap<>();
       case HeadsTranspose heads -> new TreeMap<>();
+      case CacheAppend cache -> new TreeMap<>();
+      case RotaryEmbedding rotary -> new TreeMap<>();
+      case LinearAttention linear ->
+          new TreeMap<>(
+              Map.of(
+                  "HEAD_DIM", linear.shape().headDim(), "NORMALISED", linear.normalised() ? 1 : 0));
     };
   }
 
@@ -343,6 +355,117 @@ public final class Siblings {
             "width", heads.width()));
   }
 
+  // ---- cache
+
+  /** The append, {@code THREADS * EACH} elements of a head's cache a group. */
+  public static Recipe cacheAppend(
+      String file, CacheAppend cache, SortedMap<String, Integer> tunables) {
+    int threads = value(tunables, "THREADS");
+    long elements = (long) cache.capacity() * cache.width();
+    Launch launch =
+        new Launch(
+            "cache_append",
+            List.of(
+                groups(elements, threads * value(tunables, "EACH")),
+                (long) cache.batch() * cache.heads()),
+            List.of(threads, 1),
+            same("cache", "x", "lengths", "y"));
+    return Recipe.of(
+        file,
+        macros(cache, tunables),
+        List.of(launch),
+        Map.of(
+            "heads", cache.heads(),
+            "capacity", cache.capacity(),
+            "added", cache.added(),
+            "width", cache.width()));
+  }
+
+  // ---- rotary
+
+  /** The rotation, {@code THREADS_M} tokens a group, a pair of elements per work-item. */
+  public static Recipe rotaryEmbedding(
+      String file, RotaryEmbedding rotary, SortedMap<String, Integer> tunables) {
+    int threadsN = value(tunables, "THREADS_N");
+    int threadsM = value(tunables, "THREADS_M");
+    Launch launch =
+        new Launch(
+            "rotary_embedding",
+            List.of(
+                groups(rotary.headDim() - rotary.rotaryDim() / 2, threadsN),
+                groups(rotary.seqlen(), threadsM),
+                (long) rotary.batch() * rotary.heads()),
+            List.of(threadsN, threadsM, 1),
+            // Named as no function of the languages is.
+            Map.of(
+                "x",
+                "x",
+                "cos_table",
+                "cos",
+                "sin_table",
+                "sin",
+                "positions",
+                "positions",
+                "y",
+                "y"));
+    return Recipe.of(
+        file,
+        macros(rotary, tunables),
+        List.of(launch),
+        Map.of(
+            "heads", rotary.heads(),
+            "seqlen", rotary.seqlen(),
+            "head_dim", rotary.headDim(),
+            "rotary_dim", rotary.rotaryDim(),
+            "interleaved", rotary.pairing() == RotaryEmbedding.Pairing.INTERLEAVED ? 1 : 0,
+            "max_positions", rotary.maxPositions()));
+  }
+
+  // ---- linear attention
+
+  /** The recurrence, {@code THREADS * COLUMNS} columns of a head's state a group. */
+  public static Recipe linearAttention(
+      String file, LinearAttention linear, SortedMap<String, Integer> tunables) {
+    AttentionShape shape = linear.shape();
+    int threads = value(tunables, "THREADS");
+    int columns = value(tunables, "COLUMNS");
+    Launch launch =
+        new Launch(
+            "linear_attention_recurrent",
+            List.of(
+                groups(shape.headDimV(), threads * columns),
+                (long) shape.headsKv(),
+                (long) shape.batch()),
+            List.of(threads, 1, 1),
+            same(
+                "q",
+                "k",
+                "v",
+                "initial_state",
+                "initial_normaliser",
+                "decay",
+                "beta",
+                "out",
+                "state",
+                "normaliser"));
+    return Recipe.of(
+            file,
+            macros(linear, tunables),
+            List.of(launch),
+            Map.of(
+                "heads_q", shape.headsQ(),
+                "heads_kv", shape.headsKv(),
+                "seqlen", shape.seqlenK(),
+                "head_dim_v", shape.headDimV(),
+                "decay_width", linear.decayWidth(),
+                "beta_heads", linear.betaHeads(),
+                "elu_plus_one",
+                    linear.featureMap() == LinearAttention.FeatureMap.ELU_PLUS_ONE ? 1 : 0,
+                "scale", linear.scale()))
+        .withOptional("initial_state", "initial_normaliser", "decay", "beta", "normaliser")
+        .withMemory(0, 4L * shape.headDim() * (columns + (linear.normalised() ? 1 : 0)));
+  }
+
   // ---- peak
 
   /** Multiply-adds and nothing else, in groups of {@code local} work-items; one sum from each. */
@@ -354,6 +477,11 @@ public final class Siblings {
         macros,
         List.of(launch),
         Map.of("iterations", iterations, "factor", 1f, "addend", 0f));
+  }
+
+  /** What a language says that has no kernel for an operation, and so refuses it before. */
+  public static IllegalArgumentException absent(Operation operation) {
+    return new IllegalArgumentException("no kernel computes " + operation.name());
   }
 
   // ---- geometry

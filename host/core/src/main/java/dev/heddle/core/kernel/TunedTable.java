@@ -5,9 +5,12 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionStage;
+import dev.heddle.core.CacheAppend;
 import dev.heddle.core.HeadsTranspose;
+import dev.heddle.core.LinearAttention;
 import dev.heddle.core.LinearProblem;
 import dev.heddle.core.Operation;
+import dev.heddle.core.RotaryEmbedding;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -19,7 +22,8 @@ import java.util.TreeMap;
  * that the device's limits allow is the one to use.
  */
 public final class TunedTable {
-  private static final List<String> OPERATIONS = List.of("attention", "linear");
+  private static final List<String> OPERATIONS =
+      List.of("attention", "linear", "cache", "rotary", "linear_attention");
 
   /** An entry: values for a kernel, for operations of at most that many rows. */
   private record Entry(String kernel, long maxRows, Map<String, Integer> tunables) {}
@@ -48,6 +52,9 @@ public final class TunedTable {
       case AttentionStage stage -> stage.attention().shape().seqlenQ();
       case LinearProblem linear -> linear.rows();
       case HeadsTranspose heads -> heads.outer();
+      case CacheAppend cache -> cache.capacity();
+      case RotaryEmbedding rotary -> rotary.seqlen();
+      case LinearAttention linear -> linear.shape().seqlenQ();
     };
   }
 

@@ -14,7 +14,7 @@ import java.util.ArrayList;
 import java.util.List;
 
 /** A file that is read with distrust: every failure names it, and nothing is read past its end. */
-final class InputFile implements AutoCloseable {
+public final class InputFile implements AutoCloseable {
   /** Any number of dimensions is welcome. */
   static final int ANY_RANK = 0;
 
@@ -30,7 +30,12 @@ final class InputFile implements AutoCloseable {
     this.size = size;
   }
 
-  static InputFile open(Path path) {
+  /**
+   * Opens a regular file.
+   *
+   * @throws TensorFileException when there is none, or it can't be read
+   */
+  public static InputFile open(Path path) {
     if (!Files.exists(path)) {
       throw new TensorFileException(path, "no such file");
     }
@@ -55,14 +60,14 @@ final class InputFile implements AutoCloseable {
   }
 
   /** Size when it was opened, bytes. */
-  long size() {
+  public long size() {
     return size;
   }
 
   /**
    * Little-endian bytes from {@code position} on; the caller has checked that the file has them.
    */
-  ByteBuffer bytes(long position, int count) {
+  public ByteBuffer bytes(long position, int count) {
     ByteBuffer bytes = ByteBuffer.allocate(count).order(ByteOrder.LITTLE_ENDIAN);
     try {
       TensorBytes.readFully(channel, position, bytes);
@@ -118,7 +123,8 @@ final class InputFile implements AutoCloseable {
     return new Shape(dims);
   }
 
-  TensorFileException failure(String problem) {
+  /** A complaint about the file. */
+  public TensorFileException failure(String problem) {
     return new TensorFileException(path, problem);
   }
 

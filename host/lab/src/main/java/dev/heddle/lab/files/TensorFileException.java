@@ -39,7 +39,7 @@ public final class TensorFileException extends IllegalArgumentException {
   }
 
   /** Text from a file or a user, cut to a bearable length and kept on one line. */
-  static String quote(String text) {
+  public static String quote(String text) {
     StringBuilder line = new StringBuilder();
     text.codePoints()
         .limit(LONGEST_QUOTE)
