@@ -174,8 +174,8 @@ __attribute__((reqd_work_group_size(THREADS_N, THREADS_M, 1))) __kernel void att
     if (all_visible) {
       multiply_tiles(ROWS_EACH, COLUMNS_EACH, BLOCK_N, p_tile, P_STRIDE, kv_tile, V_STRIDE, acc);
     } else {
-      multiply_visible_tiles(ROWS_EACH, COLUMNS_EACH, BLOCK_N, p_tile, P_STRIDE, kv_tile, V_STRIDE,
-                             acc, key, first_key, end_key);
+      multiply_visible_tiles(0, ROWS_EACH, COLUMNS_EACH, BLOCK_N, p_tile, P_STRIDE, kv_tile,
+                             V_STRIDE, acc, key, first_key, end_key);
     }
     // Write after read: the next k_tile overwrites the v_tile, and the next weights the p_tile, that
     // slower work-items may still be reading.

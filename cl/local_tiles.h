@@ -63,17 +63,20 @@ FORCE_INLINE void multiply_tiles(const int rows, const int columns, const int de
 }
 
 // multiply_tiles where b's rows are keys from `key` on: row r only takes the keys it sees. A hidden
-// key adds nothing even where b is NaN or infinite, which a weight of 0 would turn into NaN.
-FORCE_INLINE void multiply_visible_tiles(const int rows, const int columns, const int depth,
-                                         const __local float *a, const int a_stride,
-                                         const __local float *b, const int b_stride, float *acc,
-                                         const int key, const int *first_key, const int *end_key) {
+// key adds nothing even where b is NaN or infinite, which a weight of 0 would turn into NaN. With
+// `marked`, a weight of -inf stands for a key that is hidden though it lies within the row's band.
+FORCE_INLINE void multiply_visible_tiles(const int marked, const int rows, const int columns,
+                                         const int depth, const __local float *a,
+                                         const int a_stride, const __local float *b,
+                                         const int b_stride, float *acc, const int key,
+                                         const int *first_key, const int *end_key) {
   const int tx = (int)get_local_id(0);
   const int ty = (int)get_local_id(1);
   for (int x = 0; x < depth; x++) {
     for (int r = 0; r < rows; r++) {
       if (key + x < first_key[r] || key + x >= end_key[r]) continue;
       const float a_rx = a[(ty + r * THREADS_M) * a_stride + x];
+      if (marked && a_rx == -INFINITY) continue;
       for (int c = 0; c < columns; c++) {
         acc[r * columns + c] =
             fma(a_rx, b[x * b_stride + tx + c * THREADS_N], acc[r * columns + c]);

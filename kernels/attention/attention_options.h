@@ -42,21 +42,22 @@ typedef char
 #define STAGE_PROBABILITIES 3
 
 // One round of Philox4x32 on the words x0 to x3 under the key k0, k1, and the step to the next round's
-// key. MUL_HI(a, b) is the upper half of the 64-bit product, in the language's words.
+// key. A WORD is 32 bits without a sign, or a vector of such; MUL_HI(a, b) is the upper half of the
+// 64-bit product, in the language's words.
 // Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011.
 #define PHILOX_ROUNDS 10
-#define PHILOX_ROUND(MUL_HI, x0, x1, x2, x3, k0, k1)    \
-  {                                                     \
-    const unsigned int high0 = MUL_HI(0xD2511F53u, x0); \
-    const unsigned int low0 = 0xD2511F53u * x0;         \
-    const unsigned int high1 = MUL_HI(0xCD9E8D57u, x2); \
-    const unsigned int low1 = 0xCD9E8D57u * x2;         \
-    x0 = high1 ^ x1 ^ k0;                               \
-    x1 = low1;                                          \
-    x2 = high0 ^ x3 ^ k1;                               \
-    x3 = low0;                                          \
-    k0 += 0x9E3779B9u;                                  \
-    k1 += 0xBB67AE85u;                                  \
+#define PHILOX_ROUND(WORD, MUL_HI, x0, x1, x2, x3, k0, k1) \
+  {                                                        \
+    const WORD high0 = MUL_HI((WORD)(0xD2511F53u), x0);    \
+    const WORD low0 = 0xD2511F53u * x0;                    \
+    const WORD high1 = MUL_HI((WORD)(0xCD9E8D57u), x2);    \
+    const WORD low1 = 0xCD9E8D57u * x2;                    \
+    x0 = high1 ^ x1 ^ k0;                                  \
+    x1 = low1;                                             \
+    x2 = high0 ^ x3 ^ k1;                                  \
+    x3 = low0;                                             \
+    k0 += 0x9E3779B9u;                                     \
+    k1 += 0xBB67AE85u;                                     \
   }
 
 #endif

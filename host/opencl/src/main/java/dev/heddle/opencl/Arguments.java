@@ -17,9 +17,14 @@ import org.jocl.cl_kernel;
  * itself ({@code clGetKernelArgInfo}).
  */
 final class Arguments {
-  /** What cl/storage.h makes of each storage type. */
+  /** What cl/storage.h makes of each storage type, and the types of what options read. */
   private static final Map<String, DType> ELEMENTS =
-      Map.of("float", DType.FP32, "half", DType.FP16, "ushort", DType.BF16);
+      Map.of(
+          "float", DType.FP32,
+          "half", DType.FP16,
+          "ushort", DType.BF16,
+          "int", DType.INT32,
+          "uchar", DType.BOOL);
 
   private Arguments() {}
 

@@ -2,6 +2,7 @@ package dev.heddle.opencl;
 
 import static dev.heddle.core.kernel.Siblings.value;
 
+import dev.heddle.core.AttentionOption;
 import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionShape;
 import dev.heddle.core.AttentionStage;
@@ -20,6 +21,9 @@ import java.util.SortedMap;
 final class Ladder {
   /** The storage types in which every rung runs. */
   static final Set<DType> DTYPES = Set.copyOf(DType.FLOATING);
+
+  /** The rungs that keep the scores in memory. */
+  private static final Set<String> IN_STAGES = Set.of("naive", "staged");
 
   private static final List<Integer> ALONE = List.of(1, 1, 1);
 
@@ -40,6 +44,13 @@ final class Ladder {
   }
 
   /**
+   * The options of attention that a rung has: all, but for the scores where they are in no memory.
+   */
+  static Set<AttentionOption> options(String algorithm) {
+    return IN_STAGES.contains(algorithm) ? AttentionOption.ALL : Set.of();
+  }
+
+  /**
    * What a rung launches.
    *
    * @param file the rung's kernel file
@@ -53,9 +64,12 @@ final class Ladder {
               switch (algorithm) {
                 case "flash" -> TileRecipes.flash(file, attention, tunables);
                 case "flash_cpu" -> flashCpu(file, attention, tunables);
-                default -> TileRecipes.inStages(file, attention, algorithm, tunables);
+                default ->
+                    Siblings.withOptions(
+                        TileRecipes.inStages(file, attention, algorithm, tunables), attention);
               };
-          case AttentionStage stage -> TileRecipes.stage(file, stage, algorithm, tunables);
+          case AttentionStage stage ->
+              Siblings.withOptions(TileRecipes.stage(file, stage, algorithm, tunables), stage);
           case LinearProblem linear ->
               algorithm.equals("tiled")
                   ? TileRecipes.linear(file, linear, tunables)

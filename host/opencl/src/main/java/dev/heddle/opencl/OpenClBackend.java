@@ -1,5 +1,6 @@
 package dev.heddle.opencl;
 
+import dev.heddle.core.AttentionOption;
 import dev.heddle.core.DType;
 import dev.heddle.core.Device;
 import dev.heddle.core.Operation;
@@ -73,6 +74,11 @@ public final class OpenClBackend extends KernelBackend<ClDevice, KernelFiles> {
   @Override
   protected Set<DType> dtypes(Operation operation, String algorithm) {
     return Ladder.DTYPES;
+  }
+
+  @Override
+  protected Set<AttentionOption> options(Operation operation, String algorithm) {
+    return Ladder.options(algorithm);
   }
 
   @Override

@@ -2,6 +2,7 @@ package dev.heddle.opencl;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.heddle.core.AttentionOption;
 import dev.heddle.core.Backend;
 import dev.heddle.core.DType;
 import dev.heddle.core.Operation;
@@ -23,6 +24,11 @@ class OpenClBackendTest extends BackendContract {
   @Override
   protected Set<DType> dtypes(Operation operation, String algorithm) {
     return Set.copyOf(DType.FLOATING);
+  }
+
+  @Override
+  protected Set<AttentionOption> options(Operation operation, String algorithm) {
+    return algorithm.equals("naive") || algorithm.equals("staged") ? AttentionOption.ALL : Set.of();
   }
 
   @AfterAll
