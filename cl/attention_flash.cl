@@ -4,9 +4,16 @@
 //   s_j  = softmax_scale * sum_d q[i][d] k[j][d]      for the keys j that the band mask lets through
 //   out[i][:] = sum_j exp(s_j - m) v[j][:] / l,   m = max_j s_j,   l = sum_j exp(s_j - m)
 //   lse[i] = m + ln(l);   no visible key: out = 0, lse = -inf
+// and with OPTIONS, between the score and its weight,
+//   s_j  = softcap * tanh(s_j / softcap)                                        where softcap > 0
+//   s_j  = s_j + bias[i][j] - alibi_slopes[h] * |i + offset - j|
+//   sinks[h] in m and l;  v[j] times dropout's factor for (i, j);  no visible key: lse = sinks[h]
+// where key_lengths[b] ends the keys and mask, block_mask or a bias of -inf hide some.
 //
 // Shapes (row-major): q [B, H_Q, SEQLEN_Q, HEAD_DIM]   k [B, H_KV, SEQLEN_K, HEAD_DIM]
 //   v [B, H_KV, SEQLEN_K, HEAD_DIM_V]   out [B, H_Q, SEQLEN_Q, HEAD_DIM_V]   lse [B, H_Q, SEQLEN_Q]
+//   key_lengths [B]   mask, bias [B or 1, H_Q or 1, SEQLEN_Q or 1, SEQLEN_K]   alibi_slopes, sinks [H_Q]
+//   block_mask [B or 1, H_Q or 1, ceil(SEQLEN_Q / block_rows), ceil(SEQLEN_K / block_keys)]
 //
 // One work-group owns BLOCK_M query rows and walks over the keys, BLOCK_N at a time. Each work-item
 // owns BLOCK_M / THREADS_M rows: the softmax state m_i, l_i and its share of acc stay in registers.
@@ -23,18 +30,20 @@
 //
 // Launch: local (THREADS_N, THREADS_M, 1), groups (ceil(SEQLEN_Q / BLOCK_M), H_Q, B). Late query rows
 //   start first: under a causal mask they are the long ones.
-// FLOPs: 2 (HEAD_DIM + HEAD_DIM_V) per visible pair; tiles that hold no visible pair are skipped.
-// Bytes: q and out once; k and v SEQLEN_Q / BLOCK_M times. Extra memory: none.
+// FLOPs: 2 (HEAD_DIM + HEAD_DIM_V) per visible pair; tiles that hold no visible pair are skipped, as
+//   far as band, key_lengths and block_mask tell.
+// Bytes: q and out once; k and v SEQLEN_Q / BLOCK_M times; mask and bias once. Extra memory: none.
 // Local memory, 4 bytes each: BLOCK_M (HEAD_DIM + 1) + max(HEAD_DIM (BLOCK_N + 1),
 //   BLOCK_N V_STRIDE) + BLOCK_M (BLOCK_N + 1) + BLOCK_M THREADS_N, with V_STRIDE = HEAD_DIM_V rounded
 //   up to a multiple of THREADS_N.
 // Private memory, 4 bytes each: BLOCK_M / THREADS_M (V_STRIDE / THREADS_N + BLOCK_N / THREADS_N + 5).
 // Numerics: fp32 throughout, fused multiply-adds, exp2 of differences in units of log2, m_i being
-//   subtracted from scores before they are scaled; out is rounded to its storage type once.
+//   subtracted from scores before they are scaled; out is rounded to its storage type once. Options that
+//   work on natural scores round them once more, to these, before.
 // Limits: SEQLEN up to 2^29; the device's local memory bounds the head dimensions.
 // Source: Dao, "FlashAttention-2", 2023, algorithm 1.
 
-#include "attention_args.h"
+#include "score_options.h"
 
 #ifndef BLOCK_M
 #define BLOCK_M 32  // {8,16,32,64,128} query rows per work-group
@@ -72,8 +81,11 @@
 
 __attribute__((reqd_work_group_size(THREADS_N, THREADS_M, 1))) __kernel void attention_flash(
     const __global storage_t *restrict q, const __global storage_t *restrict k,
-    const __global storage_t *restrict v, __global storage_t *restrict out,
-    __global float *restrict lse, const attention_args args) {
+    const __global storage_t *restrict v, const __global int *restrict key_lengths,
+    const __global uchar *restrict mask, const __global float *restrict bias,
+    const __global uchar *restrict block_mask, const __global float *restrict alibi_slopes,
+    const __global float *restrict sinks, __global storage_t *restrict out,
+    __global float *restrict lse, const attention_args args, const attention_options options) {
   __local float q_tile[BLOCK_M * Q_STRIDE];
   __local float kv_tile[K_TILE > V_TILE ? K_TILE : V_TILE];
   __local float p_tile[BLOCK_M * P_STRIDE];
@@ -90,33 +102,42 @@ __attribute__((reqd_work_group_size(THREADS_N, THREADS_M, 1))) __kernel void att
   const size_t q_row0 = ((size_t)b * args.heads_q + h) * args.seqlen_q + row0;
   const size_t kv_row0 = ((size_t)b * args.heads_kv + h_kv) * args.seqlen_k;
 
+  const struct head_options head = options_of_head(args, options, key_lengths, mask, bias,
+                                                   block_mask, alibi_slopes, sinks, 0, b, h);
+  const attention_args own = head.own;
+
   // Differences are scaled to units of log2, so that the weights are plain powers of 2. The sign goes
-  // into q, which costs no rounding and lets m_i be the largest score before scaling. The first barrier
-  // of the loop stands between this and the first use.
-  const float scale = SCORE_SCALE(args);
+  // into q, which costs no rounding and lets m_i be the largest score before scaling; with OPTIONS,
+  // score() applies it. The first barrier of the loop stands between this and the first use.
+  const float scale = SCORE_SCALE(own);
   load_tile(BLOCK_M, HEAD_DIM, q_tile, Q_STRIDE, q + q_row0 * HEAD_DIM, HEAD_DIM,
-            args.seqlen_q - row0, HEAD_DIM, sign(args.softmax_scale));
+            args.seqlen_q - row0, HEAD_DIM, OPTIONS ? 1.0f : sign(args.softmax_scale));
 
   float m_i[ROWS_EACH], l_i[ROWS_EACH], alpha[ROWS_EACH];
   float acc[ROWS_EACH * COLUMNS_EACH];
-  int first_key[ROWS_EACH], end_key[ROWS_EACH];
+  int query[ROWS_EACH], first_key[ROWS_EACH], end_key[ROWS_EACH];
   for (int r = 0; r < ROWS_EACH; r++) {
-    m_i[r] = -INFINITY;
-    l_i[r] = 0.0f;
-    first_key[r] = FIRST_KEY(args, row0 + ty + r * THREADS_M);
-    end_key[r] = END_KEY(args, row0 + ty + r * THREADS_M);
+    // A sink is a key with a score of its own and no value; one work-item's share of the row's sum has
+    // its weight.
+    m_i[r] = head.sink;
+    l_i[r] = tx == 0 && head.sink != -INFINITY ? 1.0f : 0.0f;
+    // Rows after the last query repeat it, so that masks are not read beyond their end.
+    query[r] = min(row0 + ty + r * THREADS_M, args.seqlen_q - 1);
+    first_key[r] = FIRST_KEY(own, row0 + ty + r * THREADS_M);
+    end_key[r] = END_KEY(own, row0 + ty + r * THREADS_M);
   }
   for (int e = 0; e < ROWS_EACH * COLUMNS_EACH; e++) acc[e] = 0.0f;
 
   // The band only moves forward: no row of the block sees a key before the first row's first or after
   // the last row's last, and all see what lies between the last row's first and the first row's last.
   const int last = min(row0 + BLOCK_M, args.seqlen_q) - 1;
-  const int tiles_begin = FIRST_KEY(args, row0) / BLOCK_N * BLOCK_N;
-  const int tiles_end = END_KEY(args, last);
-  const int shared_begin = FIRST_KEY(args, last);
-  const int shared_end = END_KEY(args, row0);
-  for (int key = tiles_begin; key < tiles_end; key += BLOCK_N) {
-    const int all_visible = key >= shared_begin && key + BLOCK_N <= shared_end;
+  const int tiles_begin = FIRST_KEY(own, row0) / BLOCK_N * BLOCK_N;
+  const int tiles_end = END_KEY(own, last);
+  const int shared_begin = FIRST_KEY(own, last);
+  const int shared_end = END_KEY(own, row0);
+  int key = visible_tile(head, options, row0, last, tiles_begin, BLOCK_N, tiles_end);
+  while (key < tiles_end) {
+    const int all_visible = key >= shared_begin && key + BLOCK_N <= shared_end && !hides_some(head);
 
     // ---- s = q k^T
     load_tile_transposed(BLOCK_N, HEAD_DIM, kv_tile, K_STRIDE, k + (kv_row0 + key) * HEAD_DIM,
@@ -128,12 +149,13 @@ __attribute__((reqd_work_group_size(THREADS_N, THREADS_M, 1))) __kernel void att
     for (int e = 0; e < ROWS_EACH * KEYS_EACH; e++) s[e] = 0.0f;
     multiply_tiles(ROWS_EACH, KEYS_EACH, HEAD_DIM, q_tile, Q_STRIDE, kv_tile, K_STRIDE, s);
 
-    // ---- mask, and the largest score of each row
+    // ---- mask and options, and the largest score of each row
     for (int r = 0; r < ROWS_EACH; r++) {
       float largest = -INFINITY;
       for (int c = 0; c < KEYS_EACH; c++) {
         const int j = key + tx + c * THREADS_N;
-        if (j < first_key[r] || j >= end_key[r]) s[r * KEYS_EACH + c] = -INFINITY;
+        s[r * KEYS_EACH + c] =
+            score(head, options, s[r * KEYS_EACH + c], query[r], j, first_key[r], end_key[r], 0);
         largest = fmax(largest, s[r * KEYS_EACH + c]);
       }
       partial[(ty + r * THREADS_M) * THREADS_N + tx] = largest;
@@ -161,8 +183,11 @@ __attribute__((reqd_work_group_size(THREADS_N, THREADS_M, 1))) __kernel void att
       for (int c = 0; c < KEYS_EACH; c++) {
         // Subtracted before it is scaled: never above 0, and rounded by a part of itself, not of m_i.
         const float p = exp2((s[r * KEYS_EACH + c] - m_safe) * scale);
-        p_tile[(ty + r * THREADS_M) * P_STRIDE + tx + c * THREADS_N] = p;
         l_i[r] += p;
+        const int hidden = OPTIONS && !all_visible && s[r * KEYS_EACH + c] == -INFINITY;
+        const int j = key + tx + c * THREADS_N;
+        p_tile[(ty + r * THREADS_M) * P_STRIDE + tx + c * THREADS_N] =
+            hidden ? -INFINITY : p * dropout_factor(head, options, query[r], j);
       }
       for (int c = 0; c < COLUMNS_EACH; c++) acc[r * COLUMNS_EACH + c] *= alpha[r];
     }
@@ -174,12 +199,13 @@ __attribute__((reqd_work_group_size(THREADS_N, THREADS_M, 1))) __kernel void att
     if (all_visible) {
       multiply_tiles(ROWS_EACH, COLUMNS_EACH, BLOCK_N, p_tile, P_STRIDE, kv_tile, V_STRIDE, acc);
     } else {
-      multiply_visible_tiles(0, ROWS_EACH, COLUMNS_EACH, BLOCK_N, p_tile, P_STRIDE, kv_tile,
+      multiply_visible_tiles(OPTIONS, ROWS_EACH, COLUMNS_EACH, BLOCK_N, p_tile, P_STRIDE, kv_tile,
                              V_STRIDE, acc, key, first_key, end_key);
     }
     // Write after read: the next k_tile overwrites the v_tile, and the next weights the p_tile, that
     // slower work-items may still be reading.
     barrier(CLK_LOCAL_MEM_FENCE);
+    key = visible_tile(head, options, row0, last, key + BLOCK_N, BLOCK_N, tiles_end);
   }
 
   // ---- divide by the row sums
@@ -189,9 +215,9 @@ __attribute__((reqd_work_group_size(THREADS_N, THREADS_M, 1))) __kernel void att
   for (int r = 0; r < ROWS_EACH; r++) {
     const int row = ty + r * THREADS_M;
     if (row0 + row >= args.seqlen_q) continue;
-    const int any_visible = first_key[r] < end_key[r];
     float l = 0.0f;
     for (int t = 0; t < THREADS_N; t++) l += partial[row * THREADS_N + t];
+    const int any_visible = sees_any(head, options, row0 + row, first_key[r], end_key[r], l);
     const float l_inverse = any_visible ? 1.0f / l : 0.0f;
     for (int c = 0; c < COLUMNS_EACH; c++) {
       const int column = tx + c * THREADS_N;
@@ -200,7 +226,7 @@ __attribute__((reqd_work_group_size(THREADS_N, THREADS_M, 1))) __kernel void att
       }
     }
     if (lse && tx == 0) {
-      lse[q_row0 + row] = any_visible ? LOG_SUM_EXP(args, m_i[r], l) : -INFINITY;
+      lse[q_row0 + row] = any_visible ? LOG_SUM_EXP(own, m_i[r], l) : -INFINITY;
     }
   }
 }

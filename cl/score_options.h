@@ -91,14 +91,20 @@ FORCE_INLINE int hides_some(const struct head_options head) {
   return OPTIONS && (head.mask || head.bias || head.block_mask);
 }
 
+// Whether the block mask hides key j from query i.
+FORCE_INLINE int hides_block(const struct head_options head, const attention_options options,
+                             const int i, const int j) {
+  if (!head.block_mask) return 0;
+  const size_t row = i / options.block_rows;
+  return !head.block_mask[row * head.block_columns + j / options.block_keys];
+}
+
 // Whether key j, which lies within the band, is hidden from query i.
 FORCE_INLINE int hides(const struct head_options head, const attention_options options, const int i,
                        const int j) {
   if (head.mask && !head.mask[i * head.mask_stride + j]) return 1;
   if (head.bias && head.bias[i * head.bias_stride + j] == -INFINITY) return 1;
-  if (!head.block_mask) return 0;
-  const size_t row = i / options.block_rows;
-  return !head.block_mask[row * head.block_columns + j / options.block_keys];
+  return hides_block(head, options, i, j);
 }
 
 // Whether query i, whose band is [first_key, end_key) and whose weights add up to l, sees any key. Only
@@ -113,22 +119,40 @@ FORCE_INLINE int sees_any(const struct head_options head, const attention_option
   return 0;
 }
 
-// The first tile of tile_keys keys, from `key` on and before `end`, in which the block mask shows
+// Whether a block that shows something (or, with `shown` 0, that does not) meets the queries from
+// first_row to last_row and the keys from first_key to last_key.
+FORCE_INLINE int meets_block(const struct head_options head, const attention_options options,
+                             const int shown, const int first_row, const int last_row,
+                             const int first_key, const int last_key) {
+  for (int y = first_row / options.block_rows; y <= last_row / options.block_rows; y++) {
+    for (int x = first_key / options.block_keys; x <= last_key / options.block_keys; x++) {
+      if ((head.block_mask[(size_t)y * head.block_columns + x] != 0) == shown) return 1;
+    }
+  }
+  return 0;
+}
+
+// The first tile of tile_keys keys, from `key` on and before `end`, of which the block mask shows
 // something to one of the queries from first_row to last_row. All work-items of a group go through
 // the same tiles.
 FORCE_INLINE int visible_tile(const struct head_options head, const attention_options options,
                               const int first_row, const int last_row, int key, const int tile_keys,
                               const int end) {
   if (!OPTIONS || !head.block_mask) return key;
-  for (; key < end; key += tile_keys) {
-    const int last_column = (min(key + tile_keys, end) - 1) / options.block_keys;
-    for (int y = first_row / options.block_rows; y <= last_row / options.block_rows; y++) {
-      for (int x = key / options.block_keys; x <= last_column; x++) {
-        if (head.block_mask[(size_t)y * head.block_columns + x]) return key;
-      }
-    }
+  while (key < end &&
+         !meets_block(head, options, 1, first_row, last_row, key, min(key + tile_keys, end) - 1)) {
+    key += tile_keys;
   }
   return key;
+}
+
+// Whether keys of a tile may be hidden, or have a bias, beyond the band.
+FORCE_INLINE int hides_some_of_tile(const struct head_options head, const attention_options options,
+                                    const int first_row, const int last_row, const int first_key,
+                                    const int last_key) {
+  if (!hides_some(head)) return 0;
+  return head.mask || head.bias ||
+         meets_block(head, options, 0, first_row, last_row, first_key, last_key);
 }
 
 // ---- scores --------------------------------------------------------------------------------------

@@ -47,7 +47,7 @@ final class Ladder {
    * The options of attention that a rung has: all, but for the scores where they are in no memory.
    */
   static Set<AttentionOption> options(String algorithm) {
-    return IN_STAGES.contains(algorithm) ? AttentionOption.ALL : Set.of();
+    return IN_STAGES.contains(algorithm) ? AttentionOption.ALL : AttentionOption.WITHOUT_SCORES;
   }
 
   /**
@@ -61,13 +61,7 @@ final class Ladder {
     Recipe recipe =
         switch (operation) {
           case AttentionProblem attention ->
-              switch (algorithm) {
-                case "flash" -> TileRecipes.flash(file, attention, tunables);
-                case "flash_cpu" -> flashCpu(file, attention, tunables);
-                default ->
-                    Siblings.withOptions(
-                        TileRecipes.inStages(file, attention, algorithm, tunables), attention);
-              };
+              Siblings.withOptions(attention(file, attention, algorithm, tunables), attention);
           case AttentionStage stage ->
               Siblings.withOptions(TileRecipes.stage(file, stage, algorithm, tunables), stage);
           case LinearProblem linear ->
@@ -77,6 +71,18 @@ final class Ladder {
           case HeadsTranspose heads -> Siblings.heads(file, heads, tunables);
         };
     return recipe.withMacro("DTYPE", Siblings.code(operation.dtype()));
+  }
+
+  private static Recipe attention(
+      String file,
+      AttentionProblem attention,
+      String algorithm,
+      SortedMap<String, Integer> tunables) {
+    return switch (algorithm) {
+      case "flash" -> TileRecipes.flash(file, attention, tunables);
+      case "flash_cpu" -> flashCpu(file, attention, tunables);
+      default -> TileRecipes.inStages(file, attention, algorithm, tunables);
+    };
   }
 
   // ---- processors

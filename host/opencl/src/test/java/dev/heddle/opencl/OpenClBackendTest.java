@@ -28,7 +28,9 @@ class OpenClBackendTest extends BackendContract {
 
   @Override
   protected Set<AttentionOption> options(Operation operation, String algorithm) {
-    return algorithm.equals("naive") || algorithm.equals("staged") ? AttentionOption.ALL : Set.of();
+    return algorithm.equals("naive") || algorithm.equals("staged")
+        ? AttentionOption.ALL
+        : AttentionOption.WITHOUT_SCORES;
   }
 
   @AfterAll
