@@ -4,6 +4,7 @@ import static dev.heddle.core.kernel.Siblings.groups;
 import static dev.heddle.core.kernel.Siblings.same;
 import static dev.heddle.core.kernel.Siblings.value;
 
+import dev.heddle.core.AttentionOption;
 import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionShape;
 import dev.heddle.core.AttentionStage;
@@ -76,6 +77,15 @@ final class Ladder {
     };
   }
 
+  /** The options of attention that a rung has: all, but for the scores where they are in no memory. */
+  static Set<AttentionOption> options(String algorithm) {
+    return switch (algorithm) {
+      case "naive", "staged" -> AttentionOption.ALL;
+      case "flash" -> AttentionOption.WITHOUT_SCORES;
+      default -> Set.of();
+    };
+  }
+
   /**
    * What a rung launches.
    *
@@ -93,12 +103,16 @@ final class Ladder {
                 case "splitkv" -> splitKv(file, attention, tunables);
                 default ->
                     staged(
-                        Siblings.inStages(file, attention, algorithm, tunables),
+                        Siblings.withOptions(
+                            Siblings.inStages(file, attention, algorithm, tunables), attention),
                         algorithm,
                         tunables);
               };
           case AttentionStage stage ->
-              staged(Siblings.stage(file, stage, algorithm, tunables), algorithm, tunables);
+              staged(
+                  Siblings.withOptions(Siblings.stage(file, stage, algorithm, tunables), stage),
+                  algorithm,
+                  tunables);
           case LinearProblem linear ->
               algorithm.equals("mma")
                   ? linearMma(file, linear, tunables)
@@ -129,7 +143,10 @@ final class Ladder {
     long pStride = (long) threadsN * (blockN / threadsN | 1);
     long floats = (blockM + blockN) * qStride + blockN * vStride + blockM * pStride;
     return shared(
-        Siblings.flash(file, "attention_flash", attention, tunables, Siblings.threads(tunables)),
+        Siblings.withOptions(
+            Siblings.flash(
+                file, "attention_flash", attention, tunables, Siblings.threads(tunables)),
+            attention),
         4 * floats);
   }
 

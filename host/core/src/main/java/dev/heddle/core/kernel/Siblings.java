@@ -185,6 +185,16 @@ public final class Siblings {
         "softmax_scale", attention.softmaxScale());
   }
 
+  /** Whether an operation is attention, or a stage of it, with any option. */
+  public static boolean hasOptions(Operation operation) {
+    return switch (operation) {
+      case AttentionProblem attention -> !attention.options().isNone();
+      case AttentionStage stage -> !stage.attention().options().isNone();
+      case LinearProblem linear -> false;
+      case HeadsTranspose heads -> false;
+    };
+  }
+
   /**
    * The recipe of a kernel that knows attention's options: its launches take the options' tensors
    * and struct, and the macro {@code OPTIONS} says whether there are any.
@@ -196,7 +206,6 @@ public final class Siblings {
           case AttentionStage stage -> stage.attention();
           default -> throw new IllegalArgumentException(operation.name() + " has no options");
         };
-    AttentionOptions options = attention.options();
     List<Launch> launches = new ArrayList<>();
     for (Launch launch : recipe.launches()) {
       Map<String, String> tensors = new TreeMap<>(launch.tensors());
@@ -218,7 +227,7 @@ public final class Siblings {
     return recipe
         .withLaunches(launches)
         .withArgs(values)
-        .withMacro("OPTIONS", options.isNone() ? 0 : 1)
+        .withMacro("OPTIONS", hasOptions(operation) ? 1 : 0)
         .withOptional(
             "lse",
             "key_lengths",
