@@ -39,6 +39,7 @@
 // Registers: BLOCK_M / THREADS_M (V_STRIDE / THREADS_N + BLOCK_N / THREADS_N + 2) for acc, s, m_i and
 //   l_i, and operands: with 8 x 8 scores and 8 x 8 outputs a thread takes 254, so two blocks of 128
 //   threads share a multiprocessor.
+//   With OPTIONS a thread owns fewer scores and outputs: what options a head has is kept beside them.
 // Arithmetic, 8 x 8 and 8 x 8: one 16-byte shared read for 16 multiply-adds. Shared memory needs two
 //   passes for it, which other warps' multiply-adds cover: 4 warps' 64 reads take 128 cycles of the
 //   256 that their multiply-adds take where a multiprocessor does 128 in a cycle. Per score, beside

@@ -15,6 +15,7 @@
 #define OPTIONS 0
 #endif
 
+// As in OpenCL C.
 typedef unsigned char uchar;
 typedef unsigned int uint;
 
@@ -34,6 +35,16 @@ struct head_options {
   float sink;       // -inf without one
 };
 
+FORCE_INLINE attention_args args_of_sequence(attention_args args, const attention_options options,
+                                             const int *key_lengths, const int b) {
+  if (OPTIONS && key_lengths) {
+    // Nothing outside the tensors is touched, whatever the lengths are.
+    args.seqlen_k = min(max(key_lengths[b], 0), args.seqlen_k);
+    if (options.bottom_right) args.mask_offset = args.seqlen_k - args.seqlen_q;
+  }
+  return args;
+}
+
 // `natural` asks for natural scores whatever the options. Kernels that only need to know what is hidden
 // have no slopes and no sinks.
 FORCE_INLINE struct head_options options_of_head(const attention_args args,
@@ -43,7 +54,7 @@ FORCE_INLINE struct head_options options_of_head(const attention_args args,
                                                  const float *alibi_slopes, const float *sinks,
                                                  const int natural, const int b, const int h) {
   struct head_options head;
-  head.own = args;
+  head.own = args_of_sequence(args, options, key_lengths, b);
   head.mask = 0;
   head.bias = 0;
   head.block_mask = 0;
@@ -56,11 +67,6 @@ FORCE_INLINE struct head_options options_of_head(const attention_args args,
   head.sink = -INFINITY;
   if (!OPTIONS) return head;
 
-  if (key_lengths) {
-    // Nothing outside the tensors is touched, whatever the lengths are.
-    head.own.seqlen_k = min(max(key_lengths[b], 0), args.seqlen_k);
-    if (options.bottom_right) head.own.mask_offset = head.own.seqlen_k - args.seqlen_q;
-  }
   if (mask) {
     const size_t row = (size_t)b * options.mask_stride_b + (size_t)h * options.mask_stride_h;
     head.mask = mask + row * args.seqlen_k;
@@ -117,6 +123,7 @@ FORCE_INLINE int sees_any(const struct head_options head, const attention_option
                           const int i, const int first_key, const int end_key, const float l) {
   if (!OPTIONS) return first_key < end_key;
   if (l != 0.0f) return 1;
+#pragma unroll 1
   for (int j = first_key; j < end_key; j++) {
     if (!hides(head, options, i, j)) return 1;
   }

@@ -77,11 +77,15 @@ final class Ladder {
     };
   }
 
-  /** The options of attention that a rung has: all, but for the scores where they are in no memory. */
+  /**
+   * The options of attention that a rung has: all, but for the scores where they are in no memory;
+   * in splitkv what decoding needs.
+   */
   static Set<AttentionOption> options(String algorithm) {
     return switch (algorithm) {
       case "naive", "staged" -> AttentionOption.ALL;
       case "flash" -> AttentionOption.WITHOUT_SCORES;
+      case "splitkv" -> Set.of(AttentionOption.KEY_LENGTHS);
       default -> Set.of();
     };
   }
@@ -203,8 +207,8 @@ final class Ladder {
                 List.of(parts),
                 Siblings.args(attention)),
             sharedBytes);
-    return first
-        .withLaunches(List.of(first.launches().getFirst(), combine))
+    Recipe both = first.withLaunches(List.of(first.launches().getFirst(), combine));
+    return Siblings.withKeyLengths(both, attention)
         .withScratch(
             Map.of(
                 "partial_out",
@@ -212,8 +216,7 @@ final class Ladder {
                 "partial_m",
                 rows,
                 "partial_l",
-                rows))
-        .withOptional("lse");
+                rows));
   }
 
   private static Recipe staged(

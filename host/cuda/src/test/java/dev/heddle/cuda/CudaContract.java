@@ -45,6 +45,7 @@ abstract class CudaContract extends BackendContract {
     return switch (algorithm) {
       case "naive", "staged" -> AttentionOption.ALL;
       case "flash" -> AttentionOption.WITHOUT_SCORES;
+      case "splitkv" -> Set.of(AttentionOption.KEY_LENGTHS);
       default -> Set.of();
     };
   }

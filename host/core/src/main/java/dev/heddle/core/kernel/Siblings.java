@@ -222,12 +222,7 @@ public final class Siblings {
       }
       launches.add(launch.withTensors(tensors));
     }
-    Map<String, Number> values = new TreeMap<>(recipe.args());
-    values.putAll(optionArgs(attention));
-    return recipe
-        .withLaunches(launches)
-        .withArgs(values)
-        .withMacro("OPTIONS", hasOptions(operation) ? 1 : 0)
+    return withOptionArgs(recipe.withLaunches(launches), attention)
         .withOptional(
             "lse",
             "key_lengths",
@@ -237,6 +232,24 @@ public final class Siblings {
             "alibi_slopes",
             "sinks",
             "score_output");
+  }
+
+  /** The recipe of kernels that know no option but key lengths, which each of its launches takes. */
+  public static Recipe withKeyLengths(Recipe recipe, AttentionProblem attention) {
+    List<Launch> launches = new ArrayList<>();
+    for (Launch launch : recipe.launches()) {
+      Map<String, String> tensors = new TreeMap<>(launch.tensors());
+      tensors.putAll(same("key_lengths"));
+      launches.add(launch.withTensors(tensors));
+    }
+    return withOptionArgs(recipe.withLaunches(launches), attention)
+        .withOptional("lse", "key_lengths");
+  }
+
+  private static Recipe withOptionArgs(Recipe recipe, AttentionProblem attention) {
+    Map<String, Number> values = new TreeMap<>(recipe.args());
+    values.putAll(optionArgs(attention));
+    return recipe.withArgs(values).withMacro("OPTIONS", hasOptions(attention) ? 1 : 0);
   }
 
   /** What kernels that know attention's options are told of them at run time. */
