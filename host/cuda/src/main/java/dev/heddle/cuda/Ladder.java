@@ -4,6 +4,7 @@ import static dev.heddle.core.kernel.Siblings.groups;
 import static dev.heddle.core.kernel.Siblings.same;
 import static dev.heddle.core.kernel.Siblings.value;
 
+import dev.heddle.core.AttentionOption;
 import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionShape;
 import dev.heddle.core.AttentionStage;
@@ -86,6 +87,19 @@ final class Ladder {
   }
 
   /**
+   * The options of attention that a rung has: all, but for the scores where they are in no memory;
+   * in splitkv what decoding needs.
+   */
+  static Set<AttentionOption> options(String algorithm) {
+    return switch (algorithm) {
+      case "naive", "staged" -> AttentionOption.ALL;
+      case "flash" -> AttentionOption.WITHOUT_SCORES;
+      case "splitkv" -> Set.of(AttentionOption.KEY_LENGTHS);
+      default -> Set.of();
+    };
+  }
+
+  /**
    * What a rung launches.
    *
    * @param file the rung's kernel file
@@ -102,12 +116,16 @@ final class Ladder {
                 case "splitkv" -> splitKv(file, attention, tunables);
                 default ->
                     staged(
-                        Siblings.inStages(file, attention, algorithm, tunables),
+                        Siblings.withOptions(
+                            Siblings.inStages(file, attention, algorithm, tunables), attention),
                         algorithm,
                         tunables);
               };
           case AttentionStage stage ->
-              staged(Siblings.stage(file, stage, algorithm, tunables), algorithm, tunables);
+              staged(
+                  Siblings.withOptions(Siblings.stage(file, stage, algorithm, tunables), stage),
+                  algorithm,
+                  tunables);
           case LinearProblem linear ->
               algorithm.equals("mma")
                   ? linearMma(file, linear, tunables)
@@ -142,7 +160,10 @@ final class Ladder {
     long pStride = (long) threadsN * (blockN / threadsN | 1);
     long floats = (blockM + blockN) * qStride + blockN * vStride + blockM * pStride;
     return shared(
-        Siblings.flash(file, "attention_flash", attention, tunables, Siblings.threads(tunables)),
+        Siblings.withOptions(
+            Siblings.flash(
+                file, "attention_flash", attention, tunables, Siblings.threads(tunables)),
+            attention),
         4 * floats);
   }
 
@@ -199,8 +220,8 @@ final class Ladder {
                 List.of(parts),
                 Siblings.args(attention)),
             sharedBytes);
-    return first
-        .withLaunches(List.of(first.launches().getFirst(), combine))
+    Recipe both = first.withLaunches(List.of(first.launches().getFirst(), combine));
+    return Siblings.withKeyLengths(both, attention)
         .withScratch(
             Map.of(
                 "partial_out",
@@ -208,8 +229,7 @@ final class Ladder {
                 "partial_m",
                 rows,
                 "partial_l",
-                rows))
-        .withOptional("lse");
+                rows));
   }
 
   private static Recipe staged(

@@ -1,5 +1,6 @@
 package dev.heddle.cuda;
 
+import dev.heddle.core.AttentionOptions;
 import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionShape;
 import dev.heddle.core.AttentionStage;
@@ -21,14 +22,18 @@ import java.util.Set;
 import java.util.stream.Stream;
 
 /**
- * The variants whose PTX the jar ships: those that are planned for the usual head dimensions, in
- * every storage type, on the device generations that there are.
+ * The variants whose PTX the jar ships: those that are planned for the usual head dimensions, with
+ * attention's options and without, in every storage type, on the device generations that there are.
  */
 final class ShippedKernels {
   private static final List<Integer> HEAD_DIMS = List.of(32, 64, 96, 128, 256);
 
   /** Sequence lengths that differ in what is planned for them: a decoded token, and long texts. */
   private static final List<Integer> LENGTHS = List.of(1, 64, 512, 4096);
+
+  /** With any option kernels take all of them. */
+  private static final List<AttentionOptions> OPTIONS =
+      List.of(AttentionOptions.NONE, AttentionOptions.NONE.withKeyLengths(true));
 
   /**
    * A generation of devices.
@@ -93,12 +98,15 @@ final class ShippedKernels {
     for (DType dtype : DType.FLOATING) {
       for (int length : LENGTHS) {
         for (int headDim : HEAD_DIMS) {
-          AttentionProblem attention =
-              AttentionProblem.of(new AttentionShape(1, 1, 1, length, 4096, headDim, headDim))
-                  .withDtype(dtype);
-          operations.add(attention);
-          Stream.of(AttentionStage.Stage.values())
-              .forEach(stage -> operations.add(new AttentionStage(stage, attention)));
+          for (AttentionOptions options : OPTIONS) {
+            AttentionProblem attention =
+                AttentionProblem.of(new AttentionShape(1, 1, 1, length, 4096, headDim, headDim))
+                    .withDtype(dtype)
+                    .withOptions(options);
+            operations.add(attention);
+            Stream.of(AttentionStage.Stage.values())
+                .forEach(stage -> operations.add(new AttentionStage(stage, attention)));
+          }
         }
         operations.add(new LinearProblem(length, 1024, 1024, true, dtype));
       }

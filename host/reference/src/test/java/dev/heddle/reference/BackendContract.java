@@ -292,6 +292,19 @@ public abstract class BackendContract {
       kinds(operations).forEach(kind -> known.add(kind.label()));
       assertThat(limit).as("%s is refused", what).isPresent();
     }
+    // Of several rungs some may lack the storage type, and all others the options.
+    if (rung.isEmpty()
+        && !operations.stream()
+            .allMatch(operation ->
+                onSome(
+                    device,
+                    operation,
+                    rung,
+                    (o, algorithm) -> stores(o, algorithm) && hasOptions(o, algorithm)))) {
+      known.add("dtype");
+      kinds(operations).forEach(kind -> known.add(kind.label()));
+      assertThat(limit).as("%s is refused", what).isPresent();
+    }
     if (limit.isEmpty()) {
       return;
     }

@@ -197,6 +197,16 @@ public final class Siblings {
         "softmax_scale", attention.softmaxScale());
   }
 
+  /** Whether an operation is attention, or a stage of it, with any option. */
+  public static boolean hasOptions(Operation operation) {
+    return switch (operation) {
+      case AttentionProblem attention -> !attention.options().isNone();
+      case AttentionStage stage -> !stage.attention().options().isNone();
+      case LinearProblem linear -> false;
+      case HeadsTranspose heads -> false;
+    };
+  }
+
   /**
    * The recipe of a kernel that knows attention's options: its launches take the options' tensors
    * and struct, and the macro {@code OPTIONS} says whether there are any.
@@ -208,7 +218,6 @@ public final class Siblings {
           case AttentionStage stage -> stage.attention();
           default -> throw new IllegalArgumentException(operation.name() + " has no options");
         };
-    AttentionOptions options = attention.options();
     List<Launch> launches = new ArrayList<>();
     for (Launch launch : recipe.launches()) {
       Map<String, String> tensors = new TreeMap<>(launch.tensors());
@@ -225,12 +234,7 @@ public final class Siblings {
       }
       launches.add(launch.withTensors(tensors));
     }
-    Map<String, Number> values = new TreeMap<>(recipe.args());
-    values.putAll(optionArgs(attention));
-    return recipe
-        .withLaunches(launches)
-        .withArgs(values)
-        .withMacro("OPTIONS", options.isNone() ? 0 : 1)
+    return withOptionArgs(recipe.withLaunches(launches), attention)
         .withOptional(
             "lse",
             "key_lengths",
@@ -240,6 +244,24 @@ public final class Siblings {
             "alibi_slopes",
             "sinks",
             "score_output");
+  }
+
+  /** The recipe of kernels that know no option but key lengths, which each of its launches takes. */
+  public static Recipe withKeyLengths(Recipe recipe, AttentionProblem attention) {
+    List<Launch> launches = new ArrayList<>();
+    for (Launch launch : recipe.launches()) {
+      Map<String, String> tensors = new TreeMap<>(launch.tensors());
+      tensors.putAll(same("key_lengths"));
+      launches.add(launch.withTensors(tensors));
+    }
+    return withOptionArgs(recipe.withLaunches(launches), attention)
+        .withOptional("lse", "key_lengths");
+  }
+
+  private static Recipe withOptionArgs(Recipe recipe, AttentionProblem attention) {
+    Map<String, Number> values = new TreeMap<>(recipe.args());
+    values.putAll(optionArgs(attention));
+    return recipe.withArgs(values).withMacro("OPTIONS", hasOptions(attention) ? 1 : 0);
   }
 
   /** What kernels that know attention's options are told of them at run time. */
