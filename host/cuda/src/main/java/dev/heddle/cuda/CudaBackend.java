@@ -1,6 +1,7 @@
 package dev.heddle.cuda;
 
 import dev.heddle.core.AttentionOption;
+import dev.heddle.core.AttentionOptions;
 import dev.heddle.core.DType;
 import dev.heddle.core.Device;
 import dev.heddle.core.Operation;
@@ -142,7 +143,7 @@ public final class CudaBackend extends KernelBackend<CudaDevice, KernelFiles> {
   protected SortedMap<String, Integer> given(CudaDevice target, Operation operation) {
     SortedMap<String, Integer> macros = Siblings.macros(operation);
     macros.put("DTYPE", Siblings.code(operation.dtype()));
-    macros.put("OPTIONS", Siblings.hasOptions(operation) ? 1 : 0);
+    macros.put("OPTIONS", AttentionOptions.of(operation).isNone() ? 0 : 1);
     macros.put("__CUDA_ARCH__", 10 * target.architecture());
     return macros;
   }

@@ -21,9 +21,9 @@ import static dev.heddle.cuda.PtxTrial.INFINITE;
 import static dev.heddle.cuda.PtxTrial.KEY_LENGTHS;
 import static dev.heddle.cuda.PtxTrial.LINEAR;
 import static dev.heddle.cuda.PtxTrial.NEGATIVE;
+import static dev.heddle.cuda.PtxTrial.OPTIONS;
 import static dev.heddle.cuda.PtxTrial.RECURRENT;
 import static dev.heddle.cuda.PtxTrial.ROTARY;
-import static dev.heddle.cuda.PtxTrial.OPTIONS;
 import static dev.heddle.cuda.PtxTrial.STEEP;
 
 import dev.heddle.core.DType;
@@ -626,7 +626,8 @@ final class PtxFaults {
 
   /** Keys that are hidden and taken for weights of -inf. */
   private static PtxEdit marksIgnored() {
-    return replace("setp\\.eq\\.f32 (%p\\d+), (%f\\d+), 0fFF800000", "setp.eq.f32 $1, $2, 0f7F800000")
+    return replace(
+            "setp\\.eq\\.f32 (%p\\d+), (%f\\d+), 0fFF800000", "setp.eq.f32 $1, $2, 0f7F800000")
         .from(MARKED)
         .every();
   }
@@ -657,8 +658,7 @@ final class PtxFaults {
     Rung combine = new Rung("splitkv", "attention_combine", DType.BF16);
     return Stream.of(
         splits.change("keys behind the sequence's last", WRONG, KEY_LENGTHS, lengthsIgnored()),
-        combine.change(
-            "splits behind the sequence's last", WRONG, KEY_LENGTHS, lengthsIgnored()),
+        combine.change("splits behind the sequence's last", WRONG, KEY_LENGTHS, lengthsIgnored()),
         naiveSoftmax.change(
             "all queries have the first one's mask",
             WRONG,
@@ -716,11 +716,7 @@ final class PtxFaults {
             RACE,
             OPTIONS,
             noBarrier("__syncthreads(); } if (key >= shared_begin")),
-        flash.change(
-            "keys behind the sequence's last",
-            WRONG,
-            OPTIONS,
-            lengthsIgnored()),
+        flash.change("keys behind the sequence's last", WRONG, OPTIONS, lengthsIgnored()),
         flash.change(
             "masks of queries behind the last",
             OUT_OF_BOUNDS,
@@ -737,7 +733,8 @@ final class PtxFaults {
             WRONG,
             OPTIONS,
             replace("div\\.s32 (%r\\d+), %r\\d+, %r\\d+", "mov.u32 $1, -1")
-                .from("!meets_block(head, options, 1, first_row, last_row, key, min(key + tile_keys")
+                .from(
+                    "!meets_block(head, options, 1, first_row, last_row, key, min(key + tile_keys")
                 .nth(0)));
   }
 

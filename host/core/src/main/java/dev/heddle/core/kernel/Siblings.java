@@ -197,16 +197,6 @@ public final class Siblings {
         "softmax_scale", attention.softmaxScale());
   }
 
-  /** Whether an operation is attention, or a stage of it, with any option. */
-  public static boolean hasOptions(Operation operation) {
-    return switch (operation) {
-      case AttentionProblem attention -> !attention.options().isNone();
-      case AttentionStage stage -> !stage.attention().options().isNone();
-      case LinearProblem linear -> false;
-      case HeadsTranspose heads -> false;
-    };
-  }
-
   /**
    * The recipe of a kernel that knows attention's options: its launches take the options' tensors
    * and struct, and the macro {@code OPTIONS} says whether there are any.
@@ -246,7 +236,9 @@ public final class Siblings {
             "score_output");
   }
 
-  /** The recipe of kernels that know no option but key lengths, which each of its launches takes. */
+  /**
+   * The recipe of kernels that know no option but key lengths, which each of its launches takes.
+   */
   public static Recipe withKeyLengths(Recipe recipe, AttentionProblem attention) {
     List<Launch> launches = new ArrayList<>();
     for (Launch launch : recipe.launches()) {
@@ -261,7 +253,7 @@ public final class Siblings {
   private static Recipe withOptionArgs(Recipe recipe, AttentionProblem attention) {
     Map<String, Number> values = new TreeMap<>(recipe.args());
     values.putAll(optionArgs(attention));
-    return recipe.withArgs(values).withMacro("OPTIONS", hasOptions(attention) ? 1 : 0);
+    return recipe.withArgs(values).withMacro("OPTIONS", attention.options().isNone() ? 0 : 1);
   }
 
   /** What kernels that know attention's options are told of them at run time. */
