@@ -33,9 +33,19 @@ import java.util.stream.Stream;
  */
 public enum ConformanceSuite {
   /**
+   * Every kernel on problems of at most {@link #TINY_FLOPS}, for devices that are simulated and
+   * take a microsecond and more for an operation.
+   */
+  TINY {
+    @Override
+    public List<ConformanceCase> cases(DType dtype) {
+      return everySmallCase(dtype).stream().filter(ConformanceSuite::isTiny).toList();
+    }
+  },
+  /**
    * Every feature and every mask in every type: small shapes, difficult values, empty rows, the
    * other operations, a chain. A driver may take a second to compile a kernel for one more head
-   * dim, so there are few: {@link #isQuick}.
+   * dim, and another one with options, so there are few: {@link #isQuick}.
    */
   QUICK {
     @Override
@@ -114,9 +124,24 @@ public enum ConformanceSuite {
     return cases;
   }
 
+  /** At most so many operations has a case of {@link #TINY}. */
+  private static final int TINY_FLOPS = 1 << 14;
+
+  /** Whether the case is small, and of a head dim that others have, too. */
+  private static boolean isTiny(ConformanceCase testCase) {
+    return testCase.chain().flops() <= TINY_FLOPS
+        && switch (testCase.focus()) {
+          case AttentionProblem problem -> problem.shape().headDim() == 13;
+          case AttentionStage stage -> stage.attention().shape().headDim() == 13;
+          case LinearProblem linear -> true;
+          case HeadsTranspose heads -> true;
+        };
+  }
+
   /**
-   * Whether the case costs no kernels of its own: attention has an odd head dim or 64, in fp32 also
-   * 128; other operations compile once for all sizes.
+   * Whether the case costs no kernels of its own. Attention has an odd head dim or 64, in fp32 also
+   * 128; with options it has 64 in fp32 and the odd one in the other types. Other operations
+   * compile once for all sizes.
    */
   private static boolean isQuick(ConformanceCase testCase) {
     return switch (testCase.focus()) {
@@ -129,7 +154,13 @@ public enum ConformanceSuite {
 
   private static boolean isQuick(AttentionProblem problem) {
     int headDim = problem.shape().headDim();
-    return headDim == 13 || headDim == 64 || (headDim == 128 && problem.dtype() == DType.FP32);
+    boolean fp32 = problem.dtype() == DType.FP32;
+    if (!problem.options().isNone()) {
+      return headDim == (fp32 ? 64 : 13);
+    }
+    return headDim == 13
+        || (headDim == 64 && problem.shape().headDimV() == 64)
+        || (headDim == 128 && fp32);
   }
 
   /** Every case of the suite in that storage type, each under a name of its own. */
@@ -220,6 +251,7 @@ public enum ConformanceSuite {
     AttentionProblem problem = attention(dtype, 2, 4, 2, 37, 71, 64, 64);
     AttentionProblem causal = problem.withMask(BandMask.causal(Alignment.BOTTOM_RIGHT));
     AttentionProblem odd = attention(dtype, 3, 2, 1, 19, 33, 13, 7);
+    AttentionProblem tiny = attention(dtype, 2, 2, 1, 5, 9, 13, 7);
     AttentionProblem decode = attention(dtype, 4, 4, 2, 1, 257, 64, 64);
     AttentionProblem window = odd.withMask(new BandMask(5, 3, Alignment.TOP_LEFT));
     AttentionOptions none = AttentionOptions.NONE;
@@ -249,6 +281,8 @@ public enum ConformanceSuite {
       cases.add(optional(problem, none.withBias(layout)));
     }
     cases.add(optional(odd, masked));
+    cases.add(optional(tiny, every));
+    cases.add(optional(tiny, none.withSinks(true).withDropout(new Dropout(0.5f, 8))));
     cases.add(optional(window, biased));
     cases.add(optional(problem, none.withAlibi(true)));
     cases.add(optional(causal, none.withAlibi(true)));
@@ -262,6 +296,7 @@ public enum ConformanceSuite {
     cases.add(optional(problem, none.withDropout(new Dropout(0.1f, 42))));
     cases.add(optional(window, none.withDropout(new Dropout(0.5f, -1L << 40 | 7))));
     cases.add(optional(odd, every.withDropout(new Dropout(0.25f, 3))));
+    cases.add(optional(tiny, none.withScoreOutput(ScoreStage.PROBABILITIES)));
     for (ScoreStage stage : ScoreStage.values()) {
       cases.add(optional(causal, none.withScoreOutput(stage)));
       cases.add(optional(odd, every.withScoreOutput(stage)));
