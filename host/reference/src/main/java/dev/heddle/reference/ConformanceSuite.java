@@ -92,7 +92,7 @@ public enum ConformanceSuite {
     {1, 2, 1, 65, 63, 32, 96},
     {1, 3, 1, 33, 70, 40, 24},
     {1, 1, 1, 70, 81, 128, 128},
-    {1, 4, 1, 1, 257, 64, 64},
+    {2, 4, 2, 1, 257, 64, 64},
     {2, 4, 2, 3, 131, 32, 32},
     {1, 1, 1, 17, 19, 256, 200},
     {1, 2, 1, 71, 33, 96, 96},
@@ -233,6 +233,14 @@ public enum ConformanceSuite {
             problem,
             normal.then(new Scale("q", subnormal)).then(new Scale("k", subnormal))),
         values("large-values-causal", causal, normal.then(new Scale("v", large))),
+        // Under this mask the queries see as many keys as there are queries, and none of the
+        // others.
+        values(
+            "nan-in-keys-that-no-query-sees",
+            problem.withMask(BandMask.causal(Alignment.TOP_LEFT)),
+            normal
+                .then(new Put("k", 37 * 64, 1, Float.NaN))
+                .then(new Put("v", 37 * 64, 1, Float.NaN))),
         values("scale-0", problem.withScale(0), normal),
         values("scale-below-0-causal", causal.withScale(-0.3f), normal),
         values("without-lse-causal", causal.withLse(false), normal));
@@ -339,9 +347,9 @@ public enum ConformanceSuite {
               attention(dtype, 1, 1, 1, 1, 1, 1, 1),
               attention(dtype, 2, 4, 2, 33, 65, 24, 40),
               attention(dtype, 1, 2, 1, 65, 31, 64, 64)
-                  .withMask(BandMask.causal(Alignment.BOTTOM_RIGHT)),
+                  .withMask(new BandMask(4, 2, Alignment.TOP_LEFT)),
               attention(dtype, 1, 1, 1, 70, 130, 64, 33)
-                  .withMask(new BandMask(4, 2, Alignment.TOP_LEFT)))) {
+                  .withMask(BandMask.causal(Alignment.BOTTOM_RIGHT)))) {
         cases.add(stage(stage, problem));
       }
     }
@@ -372,7 +380,9 @@ public enum ConformanceSuite {
 
   /** Linear layers with and without bias. */
   public static List<ConformanceCase> linear(DType dtype) {
-    int[][] sizes = {{1, 1, 1}, {7, 13, 5}, {63, 65, 64}, {113, 203, 97}, {17, 384, 384}};
+    int[][] sizes = {
+      {1, 1, 1}, {7, 13, 5}, {3, 140, 5}, {63, 65, 64}, {113, 203, 97}, {17, 384, 384}
+    };
     List<ConformanceCase> cases = new ArrayList<>();
     for (int[] size : sizes) {
       for (boolean bias : new boolean[] {false, true}) {
