@@ -364,7 +364,7 @@ class MutatedKernelTest {
 
   /**
    * Barriers that PoCL's order of work-items does not need: their lack is a data race that Oclgrind
-   * finds.
+   * finds, or memory read that no one has written.
    */
   static Stream<Faulty> races() {
     return Stream.of(
