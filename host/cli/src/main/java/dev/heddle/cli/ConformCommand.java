@@ -70,7 +70,9 @@ final class ConformCommand implements Callable<Integer> {
   @Option(
       names = "--suite",
       paramLabel = "NAME",
-      description = "quick: under a minute on two cores; full: larger shapes, too. Default: quick")
+      description =
+          "tiny: for simulators; quick: under a minute on two cores; full: larger shapes, too."
+              + " Default: quick")
   private @Nullable String suite;
 
   @Option(

@@ -99,7 +99,7 @@ class MainTest {
         "run --q DIR/half.npy --k DIR/k.npy --v DIR/v.npy --out DIR/o.npy | q is fp16 and k is fp32",
         "run --q DIR/q.npy --k DIR/k.npy --v DIR/v.npy --out DIR/o.npy --dtype bf16 | .npy has no bf16",
         "run --q DIR/big.npy --k DIR/k.npy --v DIR/v.npy --out DIR/o --dtype fp16 | 70000.0, beyond the range",
-        "conform --suite slow | there is no suite 'slow'; there are quick, full",
+        "conform --suite slow | there is no suite 'slow'; there are tiny, quick, full",
         "conform --policy numpy | there is no policy 'numpy'; there are flash-attention, pytorch, onnx, ggml, all",
         "conform --case attention/none | there is no case 'attention/none'",
         "conform --case heads/1,1,1,1 --suite quick | --case excludes --suite",

@@ -2,78 +2,51 @@ package dev.heddle.opencl;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import dev.heddle.core.AttentionOptions;
-import dev.heddle.core.AttentionOptions.Blocks;
-import dev.heddle.core.AttentionOptions.Broadcast;
-import dev.heddle.core.AttentionOptions.Dropout;
-import dev.heddle.core.AttentionOptions.ScoreStage;
 import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionShape;
-import dev.heddle.core.BandMask;
-import dev.heddle.core.CacheAppend;
 import dev.heddle.core.DType;
 import dev.heddle.core.Device;
-import dev.heddle.core.HeadsTranspose;
-import dev.heddle.core.HostTensor;
-import dev.heddle.core.LinearAttention;
-import dev.heddle.core.LinearAttention.UpdateRule;
-import dev.heddle.core.LinearProblem;
 import dev.heddle.core.Operation;
-import dev.heddle.core.RotaryEmbedding;
-import dev.heddle.core.RotaryEmbedding.Pairing;
+import dev.heddle.core.Plan;
+import dev.heddle.core.Planner;
+import dev.heddle.reference.ConformanceCase;
+import dev.heddle.reference.ConformanceSuite;
 import dev.heddle.reference.KernelTrial;
 import dev.heddle.reference.Mutation;
 import dev.heddle.reference.Verdict;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
-import java.util.Objects;
-import java.util.function.IntToDoubleFunction;
+import java.util.Optional;
 import java.util.stream.Stream;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
-/** Every deliberate fault in a kernel fails its verdict, and the kernel without it passes. */
+/**
+ * The mutation score of {@link ConformanceSuite#QUICK}: some case of it fails on every deliberate
+ * fault in a kernel, judged as {@code conform} judges. On processors PoCL runs the work-items of a
+ * group one after another between barriers, so that a missing barrier shows in the values.
+ */
 class MutatedKernelTest {
-  private static final Operation CAUSAL =
-      AttentionProblem.of(new AttentionShape(2, 4, 2, 131, 150, 40, 33))
-          .withMask(new BandMask(70, 9, BandMask.Alignment.BOTTOM_RIGHT));
-  private static final Operation LINEAR = new LinearProblem(67, 203, 85, true, DType.FP32);
-  private static final Operation HEADS = new HeadsTranspose(2, 13, 5, 33, DType.FP32);
-
-  private static final Operation APPEND = new CacheAppend(3, 2, 37, 5, 33, DType.FP32);
-  private static final Operation INTERLEAVED =
-      new RotaryEmbedding(2, 3, 19, 45, 38, Pairing.INTERLEAVED, 30, DType.FP32);
-  private static final Operation HALF_SPLIT =
-      new RotaryEmbedding(2, 3, 19, 45, 38, Pairing.HALF_SPLIT, 30, DType.FP32);
-  private static final AttentionShape TOKENS = new AttentionShape(2, 4, 2, 23, 23, 21, 37);
-  private static final Operation GATED_DELTA =
-      LinearAttention.of(TOKENS, UpdateRule.GATED_DELTA)
-          .withDecayPerDim(true)
-          .withInitialState(true);
-  private static final Operation NORMALISED =
-      LinearAttention.of(TOKENS, UpdateRule.GATED).withInitialState(true).kernelised();
-  private static final Operation SHARED_BETA =
-      LinearAttention.of(TOKENS, UpdateRule.DELTA).withBetaShared(true);
-
-  /** All options that flash has, with a bias and slopes that differ from head to head. */
-  private static final AttentionProblem OPTIONS =
-      AttentionProblem.of(new AttentionShape(2, 4, 2, 71, 90, 40, 33))
-          .withMask(new BandMask(60, 9, BandMask.Alignment.BOTTOM_RIGHT))
-          .withOptions(
-              AttentionOptions.NONE
-                  .withKeyLengths(true)
-                  .withMask(Broadcast.FULL)
-                  .withBias(new Broadcast(false, true, true))
-                  .withAlibi(true)
-                  .withSoftcap(2)
-                  .withSinks(true)
-                  .withBlocks(new Blocks(8, 16, true, true))
-                  .withDropout(new Dropout(0.6f, 11)));
-
-  private static final Operation SCORES =
-      OPTIONS.withOptions(OPTIONS.options().withScoreOutput(ScoreStage.RAW));
+  private static final DType[] TYPES = {DType.FP32, DType.FP16, DType.BF16};
+  private static final Operation ATTENTION =
+      AttentionProblem.of(AttentionShape.square(1, 1, 1, 64));
+  private static final String SCORES_TILES =
+      "multiply_tiles(ROWS_EACH, COLUMNS_EACH, BLOCK_K, q_tile";
+  private static final String RAW_SCORES = "barrier(CLK_LOCAL_MEM_FENCE);\n    " + SCORES_TILES;
+  private static final Map<ConformanceCase, KernelTrial> TRIALS = new HashMap<>();
+  private static final List<String> SCORE = new ArrayList<>();
 
   /** A fault, and the rung that has it. */
-  record Faulty(Operation operation, String algorithm, Mutation mutation) {
+  record Faulty(String algorithm, Mutation mutation) {
     @Override
     public String toString() {
       return mutation.toString();
@@ -81,10 +54,6 @@ class MutatedKernelTest {
   }
 
   static Stream<Faulty> faults() {
-    return Stream.concat(plainFaults(), optionFaults());
-  }
-
-  private static Stream<Faulty> plainFaults() {
     return Stream.of(
         attention("naive", "scale left out", "exp(scale * (", "exp(("),
         attention(
@@ -130,12 +99,13 @@ class MutatedKernelTest {
         attention(
             "flash", "accumulator not rescaled", "acc[r * COLUMNS_EACH + c] *= alpha[r];", ";"),
         attention("flash", "sum not rescaled", "l_i[r] *= alpha[r];", ""),
-        options(
-            CAUSAL,
+        new Faulty(
             "flash",
-            "mask one key late",
-            "in_band = j >= first_key && j < end_key;",
-            "in_band = j >= first_key && j <= end_key;"),
+            new Mutation(
+                "mask one key late",
+                "score_options.h",
+                "in_band = j >= first_key && j < end_key;",
+                "in_band = j >= first_key && j <= end_key;")),
         attention("flash", "scale left out", "SCORE_SCALE(own);", "LOG2_E;"),
         attention(
             "flash",
@@ -189,13 +159,146 @@ class MutatedKernelTest {
             "last columns shifted",
             "min((d) + (a), HEAD_DIM_V - 1)",
             "min((d) + (a), HEAD_DIM_V - 2)"),
+        attention(
+            "naive",
+            "softmax without its maximum",
+            "m = fmax(m, scale_sign * scores[j])",
+            "m = 0.0f"),
+        attention("naive", "sign of the scale lost", "sign(args.softmax_scale)", "1.0f"),
+        attention(
+            "naive",
+            "hidden probabilities not 0",
+            "scores[j] != -INFINITY : j >= first_key && j < end_key",
+            "scores[j] != -INFINITY : j < end_key"),
+        attention(
+            "naive",
+            "sum starts one key late",
+            "for (int j = first_key; j < end_key; j++) l +=",
+            "for (int j = first_key + 1; j < end_key; j++) l +="),
+        attention(
+            "naive",
+            "no lse for rows without keys",
+            "any_visible ? LOG_SUM_EXP(own, m, l) : -INFINITY",
+            "LOG_SUM_EXP(own, m, l)"),
+        attention(
+            "naive",
+            "stride of v for that of k",
+            "v[(kv_row0 + j) * HEAD_DIM_V + d]",
+            "v[(kv_row0 + j) * HEAD_DIM + d]"),
+        attention(
+            "staged",
+            "values: tiles multiplied before they are there",
+            "barrier(CLK_LOCAL_MEM_FENCE);\n    if (key >= shared_begin",
+            "if (key >= shared_begin"),
+        attention(
+            "staged",
+            "halves added before they are there",
+            "barrier(CLK_LOCAL_MEM_FENCE);\n    if (t < width)",
+            "if (t < width)"),
+        attention(
+            "staged",
+            "sum overwritten while it is read",
+            "partial[0];\n  // Write after read: the next reduction overwrites the result.\n"
+                + "  barrier(CLK_LOCAL_MEM_FENCE);",
+            "partial[0];"),
+        attention(
+            "staged",
+            "softmax without its maximum",
+            "m_i = reduce_row(1, m_i, partial);",
+            "m_i = 0;"),
+        attention(
+            "staged",
+            "hidden keys multiplied by 0",
+            "if (key >= shared_begin && key + BLOCK_K <= shared_end && !hides_some(head))",
+            "if (1)"),
+        attention(
+            "staged",
+            "values' tiles end early",
+            "while (key < tiles_end)",
+            "while (key + BLOCK_K <= tiles_end)"),
+        attention(
+            "staged",
+            "mask of the tile's first row for all",
+            "first_key[r] = FIRST_KEY(own, row0 + ty + r * THREADS_M)",
+            "first_key[r] = FIRST_KEY(own, row0)"),
+        attention(
+            "flash",
+            "keys multiplied before they are there",
+            "barrier(CLK_LOCAL_MEM_FENCE);\n    float s[",
+            "float s["),
+        attention(
+            "flash",
+            "values overwrite keys that are read",
+            "barrier(CLK_LOCAL_MEM_FENCE);\n    load_tile(BLOCK_N, V_STRIDE",
+            "load_tile(BLOCK_N, V_STRIDE"),
+        attention(
+            "flash",
+            "weights multiplied before they are there",
+            "barrier(CLK_LOCAL_MEM_FENCE);\n\n    // ---- acc",
+            "\n    // ---- acc"),
+        attention(
+            "flash",
+            "shares of the sum added before they are there",
+            "barrier(CLK_LOCAL_MEM_FENCE);\n  for (int r = 0; r < ROWS_EACH; r++) {\n    const int row",
+            "for (int r = 0; r < ROWS_EACH; r++) {\n    const int row"),
+        attention(
+            "flash", "softmax without its maximum", "m_new == -INFINITY ? 0.0f : m_new", "0.0f"),
+        attention(
+            "flash", "-inf subtracted from -inf", "m_new == -INFINITY ? 0.0f : m_new", "m_new"),
         new Faulty(
-            CAUSAL,
+            "flash",
+            new Mutation(
+                "keys before the band seen",
+                "score_options.h",
+                "in_band = j >= first_key && ",
+                "in_band = ")),
+        attention(
+            "flash",
+            "hidden keys multiplied by 0",
+            "all_visible = key >= shared_begin && key + BLOCK_N <= shared_end",
+            "all_visible = 1"),
+        attention(
+            "flash",
+            "rescaled the wrong way",
+            "exp2((m_i[r] - m_safe) * scale)",
+            "exp2((m_safe - m_i[r]) * scale)"),
+        attention(
+            "flash", "each query head has its own keys", "h / (args.heads_q / args.heads_kv)", "h"),
+        attention("flash", "maximum of the tile alone", "fmax(m_i[r], m_tile)", "m_tile"),
+        new Faulty(
+            "flash",
+            new Mutation(
+                "-inf times a scale of 0",
+                "attention_args.h",
+                "(args).softmax_scale == 0.0f ? 1.0f : ",
+                "")),
+        new Faulty(
+            "flash",
+            new Mutation(
+                "diagonal of the other alignment",
+                "attention_args.h",
+                "min((args).seqlen_k, (i) + (args).mask_offset",
+                "min((args).seqlen_k, (i)")),
+        attention(
+            "flash_cpu",
+            "maximum of the last key alone",
+            "m_tile[c] = larger(m_tile[c], s[a][c])",
+            "m_tile[c] = s[a][c]"),
+        attention(
+            "flash_cpu",
+            "-inf subtracted from -inf",
+            "select(m_new, (float16)(0.0f), m_new == -INFINITY)",
+            "m_new"),
+        attention(
+            "flash_cpu",
+            "batch left out of the keys",
+            "((size_t)b * args.heads_kv + h_kv) * args.seqlen_k",
+            "((size_t)h_kv) * args.seqlen_k"),
+        new Faulty(
             "flash_cpu",
             new Mutation(
                 "polynomial's term lost", "vector_math.h", "p = fma(p, f, 5.550332367e-2f);", "")),
         new Faulty(
-            LINEAR,
             "tiled",
             new Mutation(
                 "bias left out",
@@ -203,7 +306,6 @@ class MutatedKernelTest {
                 "(bias ? to_float(bias[column]) : 0.0f)",
                 "0.0f")),
         new Faulty(
-            LINEAR,
             "tiled",
             new Mutation(
                 "columns of a tile permuted",
@@ -211,7 +313,6 @@ class MutatedKernelTest {
                 "tx + c * THREADS_N], acc",
                 "tx * columns + c], acc")),
         new Faulty(
-            LINEAR,
             "cpu",
             new Mutation(
                 "panel's depth dropped",
@@ -219,7 +320,6 @@ class MutatedKernelTest {
                 "depth0 < args.in_features; depth0",
                 "depth0 + BLOCK_K <= args.in_features; depth0")),
         new Faulty(
-            LINEAR,
             "cpu",
             new Mutation(
                 "last rows' stride",
@@ -227,7 +327,41 @@ class MutatedKernelTest {
                 "min(i + a, rows - 1)",
                 "min(i + a, rows - 2)")),
         new Faulty(
-            HEADS,
+            "tiled",
+            new Mutation(
+                "stride of x for that of the weights",
+                "linear_tiled.cl",
+                "(size_t)depth * args.out_features",
+                "(size_t)depth * args.in_features")),
+        new Faulty(
+            "tiled",
+            new Mutation(
+                "no tail guard on the columns",
+                "linear_tiled.cl",
+                "row < args.rows && column < args.out_features",
+                "row < args.rows")),
+        new Faulty(
+            "cpu",
+            new Mutation(
+                "bias of the first block for all",
+                "linear_cpu.cl",
+                "bias[column0 + o]",
+                "bias[o]")),
+        new Faulty(
+            "cpu",
+            new Mutation(
+                "panel replaces the sum",
+                "linear_cpu.cl",
+                "VECTORS + c] += sum",
+                "VECTORS + c] = sum")),
+        new Faulty(
+            "transpose",
+            new Mutation(
+                "batch left out",
+                "heads_transpose.cl",
+                "(size_t)b * args.outer",
+                "(size_t)0 * args.outer")),
+        new Faulty(
             "transpose",
             new Mutation(
                 "axes not exchanged",
@@ -235,268 +369,182 @@ class MutatedKernelTest {
                 "(size_t)i * args.outer + o",
                 "(size_t)o * args.inner + i")),
         new Faulty(
-            HEADS,
             "transpose",
             new Mutation(
                 "no tail guard",
                 "heads_transpose.cl",
                 "if (e >= args.width || row >= args.outer * args.inner) return;",
-                "")),
-        append("length of the first sequence", "lengths[bh / args.heads]", "lengths[0]"),
-        append("one element too many", "e < first + added", "e <= first + added"),
-        append("one element too few", "e >= first && e", "e > first && e"),
-        append("rows of the first head", "x += (size_t)bh * added;", ""),
-        append(
-            "last element left out", "THREADS * EACH, elements)", "THREADS * EACH, elements - 1)"),
-        rotary(HALF_SPLIT, "turned the other way", "-(b * sin", "(b * sin"),
-        rotary(INTERLEAVED, "pairs of the other kind", "args.interleaved ? 2 : 1", "1"),
-        rotary(HALF_SPLIT, "partner is the neighbour", "args.interleaved ? 1 : pairs", "1"),
-        rotary(INTERLEAVED, "positions of the first sequence", "(bh / args.heads)", "0"),
-        rotary(HALF_SPLIT, "angles of the token's index", "clamp(positions[token]", "clamp(s"),
-        rotary(HALF_SPLIT, "last pair left out", "i < pairs; i", "i < pairs - 1; i"),
-        rotary(HALF_SPLIT, "rest of the head left out", "store_same(y[e], x[e]);", ";"),
-        rotary(INTERLEAVED, "no tail guard", "if (s >= args.seqlen) return;", ""),
-        linear(
-            GATED_DELTA,
-            "decay no logarithm",
-            "gate = exp(to_float(decay_t[d]))",
-            "gate = to_float(decay_t[d])"),
-        linear(GATED_DELTA, "one decay for all", "to_float(decay_t[d])", "to_float(decay_t[0])"),
-        linear(
-            GATED_DELTA, "found before it fades", "s[d] *= gate;", "s[d] *= beta ? 1.0f : gate;"),
-        linear(GATED_DELTA, "value not corrected", "(u - found)", "u"),
-        linear(GATED_DELTA, "beta left out", "to_float(beta[t]) * ", ""),
-        linear(SHARED_BETA, "beta of another head", "args.beta_heads == 1 ? 0 : h_kv", "h_kv"),
-        linear(GATED_DELTA, "query heads share the wrong state", "(size_t)h_kv * group", "h_kv"),
-        linear(GATED_DELTA, "state begins at zero", "if (initial_state) {", "if (0) {"),
-        linear(GATED_DELTA, "scale left out", "o *= args.scale;", ""),
-        linear(
-            GATED_DELTA, "last token left out", "t < args.seqlen; t++", "t < args.seqlen - 1; t++"),
-        linear(
-            GATED_DELTA,
-            "no tail guard",
-            "c < min(columns, COLUMNS); c++) store",
-            "c < COLUMNS; c++) store"),
-        linear(NORMALISED, "not divided", "o /= sum;", ""),
-        linear(NORMALISED, "normaliser does not fade", "z[d] *= gate;", ""),
-        linear(NORMALISED, "normaliser begins at zero", "initial_normaliser ?", "0 ?"),
-        linear(NORMALISED, "normaliser not written", "if (column == 0)", "if (0)"),
-        linear(NORMALISED, "exponential everywhere", "x > 0.0f ?", "0 ?"),
-        linear(
-            NORMALISED,
-            "feature map on keys alone",
-            "feature(to_float(q[q_row * HEAD_DIM + d]), args.elu_plus_one)",
-            "to_float(q[q_row * HEAD_DIM + d])"));
+                "")));
   }
 
-  /** Faults in what the options do: of the shared formulas, each on a rung where it runs. */
-  private static Stream<Faulty> optionFaults() {
+  /**
+   * Barriers that PoCL's order of work-items does not need: their lack is a data race that Oclgrind
+   * finds, or memory read that no one has written.
+   */
+  static Stream<Faulty> races() {
     return Stream.of(
-        options(
-            SCORES,
-            "naive",
-            "softcap after the bias",
-            "? biased(head, capped, i, j)",
-            "? softcapped(options, biased(head, raw, i, j))"),
-        options(SCORES, "naive", "ALiBi's sign", "fma(-head.slope", "fma(head.slope"),
-        options(
-            OPTIONS,
-            "flash",
-            "ALiBi from another diagonal",
-            "i + head.own.mask_offset - j",
-            "i + head.own.mask_offset + 1 - j"),
-        options(
-            SCORES,
+        new Faulty(
+            "tiled",
+            new Mutation(
+                "tiles multiplied before they are there",
+                "linear_tiled.cl",
+                "barrier(CLK_LOCAL_MEM_FENCE);\n    multiply_tiles",
+                "multiply_tiles")),
+        new Faulty(
+            "tiled",
+            new Mutation(
+                "tiles overwritten while they are read",
+                "linear_tiled.cl",
+                "barrier(CLK_LOCAL_MEM_FENCE);\n  }",
+                "}")),
+        attention(
+            "staged", "scores: tiles multiplied before they are there", RAW_SCORES, SCORES_TILES),
+        attention(
             "staged",
-            "mask as wide as its sequence",
-            "options.mask_stride_q * args.seqlen_k",
-            "options.mask_stride_q * head->own.seqlen_k"),
-        options(
-            OPTIONS,
-            "flash_cpu",
-            "heads share the first one's bias",
-            "(size_t)h * options.bias_stride_h",
-            "(size_t)0 * options.bias_stride_h"),
-        options(
-            SCORES, "naive", "one key too many", "max(key_lengths[b],", "max(key_lengths[b] + 1,"),
-        options(
-            OPTIONS,
-            "flash_cpu",
-            "diagonal of the longest sequence for all",
-            "if (options.bottom_right)",
-            "if (!options.bottom_right)"),
-        options(
-            SCORES,
-            "naive",
-            "rows of blocks for columns",
-            "j / options.block_keys]",
-            "j / options.block_rows]"),
-        options(
-            OPTIONS,
-            "flash",
-            "tiles with a hidden block skipped",
-            "!meets_block(head, options, 1, first_row",
-            "meets_block(head, options, 0, first_row"),
-        options(
-            SCORES, "staged", "dropout by half of the words", "j % 2 == 0 ? even : odd", "even"),
-        options(
-            OPTIONS,
-            "flash",
-            "dropout's threshold read with a sign",
-            "word >= (uint)options",
-            "(int)word >= (int)options"),
-        options(SCORES, "staged", "one sink for all heads", "sinks[h]", "sinks[0]"),
-        options(
-            SCORES,
-            "naive",
-            "score of another stage",
-            "score_output[j] = raw",
-            "score_output[j] = s"),
-        optional(
-            SCORES,
-            "naive",
-            "hidden values multiplied",
-            "if (hides(head, options, i, j)) continue;",
-            ""),
-        optional(
-            SCORES,
+            "scores: tiles overwritten while they are read",
+            "k_tile, B_STRIDE, acc);\n    // Write after read: the next tiles overwrite what slower"
+                + " work-items may still be reading.\n    barrier(CLK_LOCAL_MEM_FENCE);",
+            "k_tile, B_STRIDE, acc);"),
+        attention(
             "staged",
-            "hidden values multiplied",
-            "if (hides_some(head)) mark_hidden",
-            "if (!OPTIONS) mark_hidden"),
-        optional(
-            SCORES,
+            "values: tiles overwritten while they are read",
+            "acc, key, first_key, end_key);\n    }\n    // Write after read: the next tiles overwrite"
+                + " what slower work-items may still be reading.\n    barrier(CLK_LOCAL_MEM_FENCE);",
+            "acc, key, first_key, end_key);\n    }"),
+        attention(
             "staged",
-            "lse without the sink",
-            "LOG_SUM_EXP(own, m_i, l_i)",
-            "LOG_SUM_EXP(own, m_i, l_i - exp(head.sink - m_i))"),
-        optional(
-            OPTIONS,
+            "sum read before it is there",
+            "barrier(CLK_LOCAL_MEM_FENCE);\n  const float result",
+            "const float result"),
+        attention(
             "flash",
-            "sink missing from the sum",
-            "!= -INFINITY ? 1.0f : 0.0f",
-            "!= 0.0f ? 0.0f : 0.0f"),
-        optional(
-            OPTIONS,
-            "flash_cpu",
-            "sink missing from the maximum",
-            "m_i[c] = head.sink",
-            "m_i[c] = -INFINITY"),
-        optional(OPTIONS, "flash_cpu", "keys of a bias in the lanes", "transpose16(added);", ""),
-        optional(OPTIONS, "flash_cpu", "one word for four keys", "words[a] >=", "words[0] >="),
-        optional(
-            OPTIONS,
-            "flash_cpu",
-            "hidden values multiplied",
-            "select(p, s, s == -INFINITY) : p",
-            "p : p"));
+            "keys overwrite values that are read",
+            "barrier(CLK_LOCAL_MEM_FENCE);\n    key = visible_tile",
+            "key = visible_tile"));
   }
 
-  private static Faulty options(
-      Operation operation, String algorithm, String name, String original, String replacement) {
-    return new Faulty(
-        operation, algorithm, new Mutation(name, "score_options.h", original, replacement));
+  /** What is read beyond a tensor, and never used: only memory checks find it. */
+  static Stream<Faulty> overreads() {
+    return Stream.of(
+        new Faulty(
+            "flash",
+            new Mutation(
+                "rows beyond the tensor loaded",
+                "local_tiles.h",
+                "row < rows_left && column < columns_left;  ",
+                "column < columns_left;  ")),
+        attention(
+            "flash_cpu",
+            "keys beyond the last read",
+            "masked ? min(j + a, n_keys - 1) : j + a",
+            "j + a"));
   }
 
-  private static Faulty optional(
-      Operation operation, String algorithm, String name, String original, String replacement) {
-    return new Faulty(
-        operation,
-        algorithm,
-        new Mutation(name, "attention_" + algorithm + ".cl", original, replacement));
+  /** Changes that change no result, each with the reason why; no test can fail on them. */
+  static Stream<Faulty> equivalents() {
+    return Stream.of(
+        // The odd stride spreads rows over the banks of local memory and has no other purpose.
+        attention("staged", "tiles without padding", "(BLOCK_K + 1)", "(BLOCK_K)"),
+        attention("flash", "tiles without padding", "(HEAD_DIM + 1)", "(HEAD_DIM)"),
+        // Keys are compared with the band by their own numbers, wherever the tiles begin.
+        attention(
+            "flash",
+            "tiles begin at the first key",
+            "FIRST_KEY(own, row0) / BLOCK_N * BLOCK_N",
+            "FIRST_KEY(own, row0)"),
+        attention(
+            "staged",
+            "tiles begin at the first key",
+            "FIRST_KEY(own, row0) / BLOCK_K * BLOCK_K",
+            "FIRST_KEY(own, row0)"),
+        // A tile ends early only where the last row's keys do, and no row sees more than the last.
+        attention(
+            "flash_cpu",
+            "end of a tile not looked at beside the band's",
+            " & (int16)(j + a) < n_keys);",
+            ");"));
   }
 
   private static Faulty attention(
       String algorithm, String name, String original, String replacement) {
-    return optional(CAUSAL, algorithm, name, original, replacement);
-  }
-
-  private static Faulty append(String name, String original, String replacement) {
     return new Faulty(
-        APPEND, "append", new Mutation(name, "cache_append.cl", original, replacement));
-  }
-
-  private static Faulty rotary(
-      Operation operation, String name, String original, String replacement) {
-    return new Faulty(
-        operation, "embedding", new Mutation(name, "rotary_embedding.cl", original, replacement));
-  }
-
-  private static Faulty linear(
-      Operation operation, String name, String original, String replacement) {
-    return new Faulty(
-        operation,
-        "recurrent",
-        new Mutation(name, "linear_attention_recurrent.cl", original, replacement));
+        algorithm, new Mutation(name, "attention_" + algorithm + ".cl", original, replacement));
   }
 
   @ParameterizedTest
   @MethodSource("faults")
-  void aFaultFailsItsVerdict(Faulty faulty) {
+  void theQuickSuiteCatchesIt(Faulty faulty) {
     OpenClBackend backend = new OpenClBackend(faulty.mutation.files(OpenClBackend.RESOURCES), true);
-    Verdict verdict = verdict(backend, faulty.operation, faulty.algorithm);
-    assertThat(verdict).isInstanceOf(Verdict.Fail.class);
+    Optional<ConformanceCase> caught = firstFailure(backend, faulty.algorithm, TYPES);
+    assertThat(caught).as("the case that fails").isPresent();
+    SCORE.add(faulty.algorithm + " | " + faulty + " | " + caught.orElseThrow());
     assertThat(backend.liveObjects().total()).isZero();
   }
 
   @ParameterizedTest
-  @MethodSource("rungs")
-  void theKernelWithoutItPasses(Operation operation, String algorithm) {
-    assertThat(verdict(new OpenClBackend(), operation, algorithm)).isInstanceOf(Verdict.Pass.class);
+  @MethodSource("equivalents")
+  void whatChangesNoResultPasses(Faulty faulty) {
+    OpenClBackend backend = new OpenClBackend(faulty.mutation.files(OpenClBackend.RESOURCES), true);
+    assertThat(firstFailure(backend, faulty.algorithm, DType.FP32)).isEmpty();
   }
 
-  static Stream<org.junit.jupiter.params.provider.Arguments> rungs() {
-    return Stream.of(
-            CAUSAL,
-            OPTIONS,
-            SCORES,
-            LINEAR,
-            HEADS,
-            APPEND,
-            INTERLEAVED,
-            HALF_SPLIT,
-            GATED_DELTA,
-            NORMALISED,
-            SHARED_BETA)
-        .flatMap(operation ->
-            faults()
-                .filter(faulty -> faulty.operation.equals(operation))
-                .map(Faulty::algorithm)
-                .distinct()
-                .map(algorithm ->
-                    org.junit.jupiter.params.provider.Arguments.of(operation, algorithm)));
+  @ParameterizedTest
+  @ValueSource(strings = {"naive", "staged", "flash", "flash_cpu", "tiled", "cpu", "transpose"})
+  void theKernelWithoutAFaultPasses(String algorithm) {
+    assertThat(firstFailure(new OpenClBackend(), algorithm, TYPES)).isEmpty();
   }
 
-  private static Verdict verdict(OpenClBackend backend, Operation operation, String algorithm) {
-    Device device = Processor.of(backend, CAUSAL);
-    return KernelTrial.of(operation, MutatedKernelTest::hideSome)
-        .verdict(backend, device, backend.plan(device, operation, algorithm));
+  /** A score of two thirds would be one, too, if faults were left out of the table. */
+  @Test
+  void everyRungHasFaults() {
+    assertThat(faults().map(Faulty::algorithm).distinct())
+        .containsExactlyInAnyOrder(
+            "naive", "staged", "flash", "flash_cpu", "tiled", "cpu", "transpose");
+    assertThat(faults().map(Faulty::toString)).doesNotHaveDuplicates().hasSizeGreaterThan(60);
   }
 
-  /** Gives what hides keys values that hide some, and the value of one that nobody sees NaN. */
-  private static void hideSome(Map<String, HostTensor> inputs) {
-    int hiddenKey = 5;
-    inputs.computeIfPresent(
-        "key_lengths", (name, lengths) -> HostTensor.of(lengths.shape(), new int[] {59, 90}));
-    inputs.computeIfPresent("block_mask", (name, blocks) -> set(blocks, i -> i % 5 < 2 ? 0 : 1));
-    inputs.computeIfPresent(
-        "bias",
-        (name, bias) -> set(bias, i -> i % 11 == 3 ? Float.NEGATIVE_INFINITY : bias.get(i)));
-    if (inputs.containsKey("mask")) {
-      int keys = OPTIONS.shape().seqlenK();
-      int width = OPTIONS.shape().headDimV();
-      set(
-          Objects.requireNonNull(inputs.get("mask")),
-          i -> i % 7 == 0 || i % keys == hiddenKey ? 0 : 1);
-      HostTensor v = Objects.requireNonNull(inputs.get("v"));
-      set(v, i -> i / width % keys == hiddenKey ? Float.NaN : v.get(i));
+  /** A table for people: rung, fault, and the first case that fails on it. */
+  @AfterAll
+  static void writeTheScore() throws IOException {
+    Files.write(Path.of("target", "mutation-score.txt"), SCORE);
+  }
+
+  /** The suite's first case on which the rung fails; those it refuses are no failures. */
+  private static Optional<ConformanceCase> firstFailure(
+      OpenClBackend backend, String algorithm, DType... types) {
+    Device device = Processor.of(backend, ATTENTION);
+    Planner planner = new Planner(backend, device);
+    return Stream.of(types)
+        .flatMap(dtype -> cases(dtype).stream())
+        .filter(testCase -> backend.algorithms(device, testCase.focus()).contains(algorithm))
+        .filter(testCase -> fails(backend, device, planner, testCase, algorithm))
+        .findFirst();
+  }
+
+  /** Those of the commonest head dim first: most faults are met with one program compiled. */
+  private static List<ConformanceCase> cases(DType dtype) {
+    return ConformanceSuite.QUICK.cases(dtype).stream()
+        .sorted(Comparator.comparing(testCase -> !testCase.name().contains(",64,64")))
+        .toList();
+  }
+
+  private static boolean fails(
+      OpenClBackend backend,
+      Device device,
+      Planner planner,
+      ConformanceCase testCase,
+      String algorithm) {
+    Plan plan = backend.plan(device, testCase.focus(), algorithm);
+    if (backend.refusal(device, testCase.focus(), plan).isPresent()) {
+      return false;
     }
-  }
-
-  private static HostTensor set(HostTensor tensor, IntToDoubleFunction values) {
-    for (int i = 0; i < tensor.size(); i++) {
-      tensor.set(i, (float) values.applyAsDouble(i));
-    }
-    return tensor;
+    Verdict verdict =
+        TRIALS
+            .computeIfAbsent(testCase, KernelTrial::of)
+            .verdict(
+                backend,
+                device,
+                operation -> operation.equals(testCase.focus()) ? plan : planner.plan(operation));
+    return verdict instanceof Verdict.Fail;
   }
 }

@@ -35,7 +35,8 @@ import java.util.stream.Stream;
  * Runs every kernel on small problems under Oclgrind, in a JVM of its own: the simulator can't
  * share a process with other OpenCL drivers. What it finds, it prints; a line per verdict follows.
  *
- * <p>Without guard bands, so that the simulator sees where each tensor ends.
+ * <p>More than one tile of every depth, and none is full. Without guard bands, so that the
+ * simulator sees where each tensor ends.
  */
 final class OclgrindRun {
   /** Printed before each verdict. */
@@ -54,7 +55,7 @@ final class OclgrindRun {
     Device device =
         ((Probe.Available) backend.probe())
             .devices().stream().filter(Device::emulated).findFirst().orElseThrow();
-    for (Operation operation : operations()) {
+    for (Operation operation : faulty ? wide() : operations()) {
       for (String algorithm : backend.algorithms(device, operation)) {
         if (!faulty || algorithm.equals(args[3])) {
           Plan plan = backend.plan(device, operation, algorithm);
@@ -119,7 +120,7 @@ final class OclgrindRun {
 
   private static List<Operation> wide() {
     AttentionProblem ragged =
-        AttentionProblem.of(new AttentionShape(1, 2, 1, 19, 37, 9, 5))
+        AttentionProblem.of(new AttentionShape(1, 2, 1, 19, 37, 17, 5))
             .withMask(new BandMask(7, 2, BandMask.Alignment.BOTTOM_RIGHT));
     List<Operation> operations =
         new ArrayList<>(

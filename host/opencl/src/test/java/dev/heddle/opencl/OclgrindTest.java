@@ -3,6 +3,7 @@ package dev.heddle.opencl;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.heddle.reference.ForkedJvm;
+import dev.heddle.reference.Mutation;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -14,6 +15,8 @@ import java.util.stream.Stream;
 import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
 
 /** Every kernel under Oclgrind with its race, memory and initialisation checks on. */
 class OclgrindTest {
@@ -28,15 +31,18 @@ class OclgrindTest {
     assertThat(output).filteredOn(OclgrindTest::isFinding).isEmpty();
   }
 
-  @Test
-  void aMissingBarrierIsReported() throws Exception {
-    List<String> output =
-        run(
-            "attention_flash.cl",
-            "    barrier(CLK_LOCAL_MEM_FENCE);\n    key = visible_tile",
-            "    key = visible_tile",
-            "flash");
-    assertThat(output).anyMatch(line -> line.contains("data race"));
+  @ParameterizedTest
+  @MethodSource("dev.heddle.opencl.MutatedKernelTest#races")
+  void aMissingBarrierIsReported(MutatedKernelTest.Faulty faulty) throws Exception {
+    // The first work-item to read what none has written yet is told of before the race is.
+    assertThat(run(faulty))
+        .anyMatch(line -> line.contains("data race") || line.contains("uninitialized value"));
+  }
+
+  @ParameterizedTest
+  @MethodSource("dev.heddle.opencl.MutatedKernelTest#overreads")
+  void aReadBeyondATensorIsReported(MutatedKernelTest.Faulty faulty) throws Exception {
+    assertThat(run(faulty)).anyMatch(line -> line.contains("Invalid read"));
   }
 
   @Test
@@ -76,6 +82,12 @@ class OclgrindTest {
 
   private static List<String> verdicts(List<String> output) {
     return output.stream().filter(line -> line.startsWith(OclgrindRun.VERDICT)).toList();
+  }
+
+  private List<String> run(MutatedKernelTest.Faulty faulty)
+      throws IOException, InterruptedException {
+    Mutation mutation = faulty.mutation();
+    return run(mutation.file(), mutation.original(), mutation.replacement(), faulty.algorithm());
   }
 
   private List<String> run(String... fault) throws IOException, InterruptedException {

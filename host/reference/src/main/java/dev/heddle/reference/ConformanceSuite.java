@@ -42,9 +42,19 @@ import java.util.stream.Stream;
  */
 public enum ConformanceSuite {
   /**
+   * Every kernel on problems of at most {@link #TINY_FLOPS}, for devices that are simulated and
+   * take a microsecond and more for an operation.
+   */
+  TINY {
+    @Override
+    public List<ConformanceCase> cases(DType dtype) {
+      return everySmallCase(dtype).stream().filter(ConformanceSuite::isTiny).toList();
+    }
+  },
+  /**
    * Every feature and every mask in every type: small shapes, difficult values, empty rows, the
    * other operations, a chain. A driver may take a second to compile a kernel for one more head
-   * dim, so there are few: {@link #isQuick}.
+   * dim, and another one with options, so there are few: {@link #isQuick}.
    */
   QUICK {
     @Override
@@ -91,7 +101,7 @@ public enum ConformanceSuite {
     {1, 2, 1, 65, 63, 32, 96},
     {1, 3, 1, 33, 70, 40, 24},
     {1, 1, 1, 70, 81, 128, 128},
-    {1, 4, 1, 1, 257, 64, 64},
+    {2, 4, 2, 1, 257, 64, 64},
     {2, 4, 2, 3, 131, 32, 32},
     {1, 1, 1, 17, 19, 256, 200},
     {1, 2, 1, 71, 33, 96, 96},
@@ -130,10 +140,27 @@ public enum ConformanceSuite {
     return cases;
   }
 
+  /** At most so many operations has a case of {@link #TINY}. */
+  private static final int TINY_FLOPS = 1 << 14;
+
+  /** Whether the case is small, and of a head dim that others have, too. */
+  private static boolean isTiny(ConformanceCase testCase) {
+    return testCase.chain().flops() <= TINY_FLOPS
+        && switch (testCase.focus()) {
+          case AttentionProblem problem -> problem.shape().headDim() == 13;
+          case AttentionStage stage -> stage.attention().shape().headDim() == 13;
+          case LinearAttention linear -> linear.shape().headDim() <= 13;
+          case LinearProblem linear -> true;
+          case HeadsTranspose heads -> true;
+          case CacheAppend append -> true;
+          case RotaryEmbedding rotary -> true;
+        };
+  }
+
   /**
-   * Whether the case costs no kernels of its own: attention has an odd head dim or 64, in fp32 also
-   * 128, linear attention one of its own; other operations compile once for all sizes, and some of
-   * those are enough.
+   * Whether the case costs no kernels of its own. Attention has an odd head dim or 64, in fp32 also
+   * 128; with options it has 64 in fp32 and the odd one in the other types; linear attention has
+   * one of its own. Other operations compile once for all sizes, and some of those are enough.
    */
   private static boolean isQuick(ConformanceCase testCase) {
     return switch (testCase.focus()) {
@@ -149,7 +176,13 @@ public enum ConformanceSuite {
 
   private static boolean isQuick(AttentionProblem problem) {
     int headDim = problem.shape().headDim();
-    return headDim == 13 || headDim == 64 || (headDim == 128 && problem.dtype() == DType.FP32);
+    boolean fp32 = problem.dtype() == DType.FP32;
+    if (!problem.options().isNone()) {
+      return headDim == (fp32 ? 64 : 13);
+    }
+    return headDim == 13
+        || (headDim == 64 && problem.shape().headDimV() == 64)
+        || (headDim == 128 && fp32);
   }
 
   /** Every case of the suite in that storage type, each under a name of its own. */
@@ -222,6 +255,14 @@ public enum ConformanceSuite {
             problem,
             normal.then(new Scale("q", subnormal)).then(new Scale("k", subnormal))),
         values("large-values-causal", causal, normal.then(new Scale("v", large))),
+        // Under this mask the queries see as many keys as there are queries, and none of the
+        // others.
+        values(
+            "nan-in-keys-that-no-query-sees",
+            problem.withMask(BandMask.causal(Alignment.TOP_LEFT)),
+            normal
+                .then(new Put("k", 37 * 64, 1, Float.NaN))
+                .then(new Put("v", 37 * 64, 1, Float.NaN))),
         values("scale-0", problem.withScale(0), normal),
         values("scale-below-0-causal", causal.withScale(-0.3f), normal),
         values("without-lse-causal", causal.withLse(false), normal));
@@ -240,6 +281,7 @@ public enum ConformanceSuite {
     AttentionProblem problem = attention(dtype, 2, 4, 2, 37, 71, 64, 64);
     AttentionProblem causal = problem.withMask(BandMask.causal(Alignment.BOTTOM_RIGHT));
     AttentionProblem odd = attention(dtype, 3, 2, 1, 19, 33, 13, 7);
+    AttentionProblem tiny = attention(dtype, 2, 2, 1, 5, 9, 13, 7);
     AttentionProblem decode = attention(dtype, 4, 4, 2, 1, 257, 64, 64);
     AttentionProblem window = odd.withMask(new BandMask(5, 3, Alignment.TOP_LEFT));
     AttentionOptions none = AttentionOptions.NONE;
@@ -269,6 +311,8 @@ public enum ConformanceSuite {
       cases.add(optional(problem, none.withBias(layout)));
     }
     cases.add(optional(odd, masked));
+    cases.add(optional(tiny, every));
+    cases.add(optional(tiny, none.withSinks(true).withDropout(new Dropout(0.5f, 8))));
     cases.add(optional(window, biased));
     cases.add(optional(problem, none.withAlibi(true)));
     cases.add(optional(causal, none.withAlibi(true)));
@@ -282,6 +326,7 @@ public enum ConformanceSuite {
     cases.add(optional(problem, none.withDropout(new Dropout(0.1f, 42))));
     cases.add(optional(window, none.withDropout(new Dropout(0.5f, -1L << 40 | 7))));
     cases.add(optional(odd, every.withDropout(new Dropout(0.25f, 3))));
+    cases.add(optional(tiny, none.withScoreOutput(ScoreStage.PROBABILITIES)));
     for (ScoreStage stage : ScoreStage.values()) {
       cases.add(optional(causal, none.withScoreOutput(stage)));
       cases.add(optional(odd, every.withScoreOutput(stage)));
@@ -324,9 +369,9 @@ public enum ConformanceSuite {
               attention(dtype, 1, 1, 1, 1, 1, 1, 1),
               attention(dtype, 2, 4, 2, 33, 65, 24, 40),
               attention(dtype, 1, 2, 1, 65, 31, 64, 64)
-                  .withMask(BandMask.causal(Alignment.BOTTOM_RIGHT)),
+                  .withMask(new BandMask(4, 2, Alignment.TOP_LEFT)),
               attention(dtype, 1, 1, 1, 70, 130, 64, 33)
-                  .withMask(new BandMask(4, 2, Alignment.TOP_LEFT)))) {
+                  .withMask(BandMask.causal(Alignment.BOTTOM_RIGHT)))) {
         cases.add(stage(stage, problem));
       }
     }
@@ -357,7 +402,9 @@ public enum ConformanceSuite {
 
   /** Linear layers with and without bias. */
   public static List<ConformanceCase> linear(DType dtype) {
-    int[][] sizes = {{1, 1, 1}, {7, 13, 5}, {63, 65, 64}, {113, 203, 97}, {17, 384, 384}};
+    int[][] sizes = {
+      {1, 1, 1}, {7, 13, 5}, {3, 140, 5}, {63, 65, 64}, {113, 203, 97}, {17, 384, 384}
+    };
     List<ConformanceCase> cases = new ArrayList<>();
     for (int[] size : sizes) {
       for (boolean bias : new boolean[] {false, true}) {

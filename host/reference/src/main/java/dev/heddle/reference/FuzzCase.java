@@ -69,7 +69,9 @@ public record FuzzCase(
   };
 
   private static final float[] SOFTCAPS = {0.5f, 2, 30, 1000};
-  private static final float[] DROPPED = {0.1f, 0.25f, 0.5f, 0.9f};
+
+  /** What is kept is at most doubled: the huge values of fp16 would overflow it. */
+  private static final float[] DROPPED = {0.1f, 0.25f, 0.5f};
 
   /**
    * Checks the size. Every mask that hides nothing is {@link BandMask#NONE}; where options have no

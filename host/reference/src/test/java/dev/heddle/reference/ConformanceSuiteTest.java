@@ -83,6 +83,19 @@ class ConformanceSuiteTest {
                 .toList());
   }
 
+  /** Simulators are slow: a few thousand operations of each kernel, and every option. */
+  @ParameterizedTest
+  @EnumSource(names = {"FP32", "FP16", "BF16"})
+  void tinyIsSmallAndMeetsEveryOption(DType dtype) {
+    List<ConformanceCase> tiny = ConformanceSuite.TINY.cases(dtype);
+    assertThat(tiny).hasSizeBetween(10, 20).allMatch(c -> c.chain().flops() <= 20_000);
+    Set<Feature> met =
+        tiny.stream().flatMap(testCase -> testCase.features().stream()).collect(Collectors.toSet());
+    assertThat(met)
+        .contains(Feature.LINEAR, Feature.HEADS, Feature.WINDOW, Feature.GROUPED_HEADS)
+        .containsAll(EnumSet.range(Feature.KEY_LENGTHS, Feature.SCORE_OUTPUT));
+  }
+
   @Test
   void featuresFollowFromTheData() {
     AttentionProblem plain = AttentionProblem.of(AttentionShape.square(1, 1, 9, 8)).withLse(false);

@@ -10,11 +10,12 @@ import dev.heddle.core.PreparedChain;
 import dev.heddle.core.Session;
 import java.util.Map;
 import java.util.function.Consumer;
+import java.util.function.Function;
 
 /**
- * One operation on random numbers that fit it, with what should come out of it.
+ * A chain, most often one operation on random numbers that fit it, with what should come out of it.
  *
- * @param chain the operation alone
+ * @param chain what is computed
  * @param inputs its inputs
  * @param expectation its outputs by the double-precision oracle
  */
@@ -23,6 +24,12 @@ public record KernelTrial(Chain chain, Map<String, HostTensor> inputs, Expectati
   /** A trial of that operation. */
   public static KernelTrial of(Operation operation) {
     return of(operation, inputs -> {});
+  }
+
+  /** A case of a suite. */
+  public static KernelTrial of(ConformanceCase testCase) {
+    Map<String, HostTensor> inputs = testCase.tensors();
+    return new KernelTrial(testCase.chain(), inputs, Expectation.of(testCase.chain(), inputs));
   }
 
   /** The same with some of the numbers changed. */
@@ -35,8 +42,13 @@ public record KernelTrial(Chain chain, Map<String, HostTensor> inputs, Expectati
 
   /** Runs it under a plan and judges the result. */
   public Verdict verdict(Backend backend, Device device, Plan plan) {
+    return verdict(backend, device, operation -> plan);
+  }
+
+  /** Runs it, each operation under the plan that is chosen for it, and judges the result. */
+  public Verdict verdict(Backend backend, Device device, Function<Operation, Plan> planner) {
     try (Session session = backend.open(device);
-        PreparedChain prepared = PreparedChain.prepare(session, chain, operation -> plan, inputs)) {
+        PreparedChain prepared = PreparedChain.prepare(session, chain, planner, inputs)) {
       return new Verifier(new FlashAttentionPolicy()).verify(prepared, expectation);
     }
   }
