@@ -234,7 +234,9 @@ public final class Siblings {
             "score_output");
   }
 
-  /** The recipe of kernels that know no option but key lengths, which each of its launches takes. */
+  /**
+   * The recipe of kernels that know no option but key lengths, which each of its launches takes.
+   */
   public static Recipe withKeyLengths(Recipe recipe, AttentionProblem attention) {
     List<Launch> launches = new ArrayList<>();
     for (Launch launch : recipe.launches()) {
