@@ -650,7 +650,8 @@ final class PtxFaults {
     Rung combine = new Rung("splitkv", "attention_combine", DType.BF16);
     return Stream.of(
         splits.change("keys behind the sequence's last", WRONG, KEY_LENGTHS, lengthsIgnored()),
-        combine.change("splits behind the sequence's last", WRONG, KEY_LENGTHS, lengthsIgnored()),
+        combine.change(
+            "splits behind the sequence's last", UNINITIALISED, KEY_LENGTHS, lengthsIgnored()),
         naiveSoftmax.change(
             "all queries have the first one's mask",
             WRONG,
