@@ -120,7 +120,7 @@ FORCE_INLINE float row_sum(float x) {
   return x;
 }
 
-// ---- options, one score at a time: their code is long, and 64 copies of it a thread would be longer --
+// ---- options, one score at a time: their code is long, and a copy for each would be longer -------
 
 // A thread's scores of a tile, by way of its own elements of the p_tile, where a loop finds them.
 FORCE_INLINE void apply_options(float *s, float *p_tile, const struct head_options head,
@@ -151,9 +151,8 @@ FORCE_INLINE void apply_options(float *s, float *p_tile, const struct head_optio
 // Dropout of a thread's own weights of a tile; hidden keys stay marked.
 FORCE_INLINE void drop(float *p_tile, const struct head_options head,
                        const attention_options options, const int row0, const int key) {
-  if (!OPTIONS || options.dropout_threshold == 0) return;
 #pragma unroll 1
-  for (int e = 0; e < ROWS_EACH * KEYS_EACH; e++) {
+  for (int e = 0; OPTIONS && options.dropout_threshold != 0 && e < ROWS_EACH * KEYS_EACH; e++) {
     const int row = thread_y() + e / KEYS_EACH * THREADS_M;
     const int column = thread_x() + e % KEYS_EACH * THREADS_N;
     float *const p = p_tile + row * P_STRIDE + column;

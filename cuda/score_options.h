@@ -35,6 +35,8 @@ struct head_options {
   float sink;       // -inf without one
 };
 
+// The sizes and the band of sequence b, which may have fewer keys than SEQLEN_K: what FIRST_KEY and
+// END_KEY are asked with. Strides stay those of `args`.
 FORCE_INLINE attention_args args_of_sequence(attention_args args, const attention_options options,
                                              const int *key_lengths, const int b) {
   if (OPTIONS && key_lengths) {
@@ -149,8 +151,7 @@ FORCE_INLINE int meets_block(const struct head_options head, const attention_opt
 FORCE_INLINE int visible_tile(const struct head_options head, const attention_options options,
                               const int first_row, const int last_row, int key, const int tile_keys,
                               const int end) {
-  if (!OPTIONS || !head.block_mask) return key;
-  while (key < end &&
+  while (OPTIONS && head.block_mask && key < end &&
          !meets_block(head, options, 1, first_row, last_row, key, min(key + tile_keys, end) - 1)) {
     key += tile_keys;
   }

@@ -3,6 +3,8 @@ package dev.heddle.cuda;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import dev.heddle.core.AttentionOptions;
+import dev.heddle.core.AttentionOptions.Broadcast;
 import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionShape;
 import dev.heddle.core.DType;
@@ -31,6 +33,9 @@ class ArgumentsTest {
   private static final AttentionProblem PROBLEM =
       AttentionProblem.of(AttentionShape.square(1, 2, 64, 64));
 
+  private static final AttentionProblem WITH_OPTIONS =
+      PROBLEM.withOptions(AttentionOptions.NONE.withKeyLengths(true).withMask(Broadcast.MATRIX));
+
   @BeforeAll
   static void loadTheEmulator() {
     Emulator.loadWithCompiler();
@@ -43,7 +48,7 @@ class ArgumentsTest {
         new Mutation("added", "attention_flash.cu", v, v + " const float *extra,"),
         new Mutation("lost", "attention_flash.cu", " float *__restrict__ lse,", ""),
         new Mutation("of another type", "attention_flash.cu", v, v.replace("float", "int")),
-        new Mutation("member renamed", "attention_args.h", "int mask_left; ", "int mask_leften;"),
+        new Mutation("member renamed", "attention_args.h", "int heads_kv; ", "int heads_of_v;"),
         new Mutation("member added", "attention_args.h", "int batch; ", "int batch; int more;"),
         new Mutation(
             "option of another type",
@@ -65,7 +70,7 @@ class ArgumentsTest {
     // A kernel whose text uses what was renamed does not compile either way: the body goes, the
     // signature stays.
     CudaBackend backend = backend(withoutBody(mutation.files(CudaBackend.RESOURCES)));
-    assertThatThrownBy(() -> prepareFlash(backend))
+    assertThatThrownBy(() -> prepareFlash(backend, WITH_OPTIONS))
         .isInstanceOf(IllegalStateException.class)
         .hasMessageMatching("(?s).*(attention_flash|attention_args|attention_options).*");
     assertThat(backend.liveObjects().total()).isZero();
@@ -74,7 +79,8 @@ class ArgumentsTest {
   @Test
   void aKernelWithoutItsBodyAgreesWithTheHost() {
     CudaBackend backend = backend(withoutBody(CudaBackend.RESOURCES));
-    prepareFlash(backend);
+    prepareFlash(backend, PROBLEM);
+    prepareFlash(backend, WITH_OPTIONS);
     assertThat(backend.liveObjects().total()).isZero();
   }
 
@@ -110,7 +116,7 @@ class ArgumentsTest {
   @MethodSource("buildFailures")
   void aKernelThatDoesNotCompileShowsFileAndLine(Mutation mutation) {
     CudaBackend backend = backend(mutation.files(CudaBackend.RESOURCES));
-    assertThatThrownBy(() -> prepareFlash(backend))
+    assertThatThrownBy(() -> prepareFlash(backend, PROBLEM))
         .isInstanceOfSatisfying(
             KernelBuildException.class,
             e -> {
@@ -192,11 +198,11 @@ class ArgumentsTest {
     return new CudaBackend(CudaBackend.Options.DEFAULT.withFiles(files));
   }
 
-  private static void prepareFlash(CudaBackend backend) {
+  private static void prepareFlash(CudaBackend backend, AttentionProblem problem) {
     try (Session session = backend.open(Devices.emulator(backend))) {
-      Plan plan = new Planner(backend, session.device()).plan(PROBLEM, "flash");
-      prepare(session, PROBLEM, plan).close();
-      assertThat(session.liveResources()).isEqualTo(PROBLEM.tensors().size());
+      Plan plan = new Planner(backend, session.device()).plan(problem, "flash");
+      prepare(session, problem, plan).close();
+      assertThat(session.liveResources()).isEqualTo(problem.tensors().size());
     }
   }
 

@@ -403,9 +403,9 @@ final class PtxFaults {
   private static final String FLASH_PROLOGUE =
       "wait_for_copies<0>(); __syncthreads(); const float scale";
   private static final String FLASH_VALUES =
-      "wait_for_copies<0>(); __syncthreads(); if (key + BLOCK_N < tiles_end)";
+      "wait_for_copies<0>(); __syncthreads(); const int next";
   private static final String FLASH_KEYS =
-      "} wait_for_copies<0>(); __syncthreads(); } #pragma unroll";
+      "} wait_for_copies<0>(); __syncthreads(); key = next; } #pragma unroll";
   private static final String FLASH_HIDE =
       "if (j < first_key || j >= end_key) s[r * KEYS_EACH + c]";
 
@@ -417,7 +417,7 @@ final class PtxFaults {
             "barrier after queries have been turned round",
             RACE,
             NEGATIVE,
-            noBarrier("__syncthreads(); } for (int key = tiles_begin")),
+            noBarrier("__syncthreads(); } while (key < tiles_end)")),
         rung.change("barrier before the values", RACE, BAND, noBarrier(FLASH_VALUES)),
         rung.change("barrier before the next keys", RACE, BAND, noBarrier(FLASH_KEYS)),
         rung.change("barrier before the weights", RACE, BAND, noBarrier("__syncwarp();")),
@@ -566,6 +566,8 @@ final class PtxFaults {
 
   // ---- attention_staged and attention_naive
 
+  private static final String VISIBLE =
+      "const int visible = OPTIONS ? scores[j] != -INFINITY : j >= first_key && j < end_key;";
   private static final String REDUCE = "__syncthreads(); if (t < width)";
 
   private static Stream<PtxChange> inStages() {
@@ -590,11 +592,7 @@ final class PtxFaults {
             RACE,
             BAND,
             noBarrier("const float result = partial[0]; __syncthreads();").nth(0)),
-        softmax.change(
-            "one key too many",
-            WRONG,
-            BAND,
-            comparison("lt", "le", "const int visible = j >= first_key && j < end_key;").every()),
+        softmax.change("one key too many", WRONG, BAND, comparison("lt", "le", VISIBLE).every()),
         values.change("barrier before the product", RACE, BAND, remove(BARRIER)),
         values.change("wait for tiles", UNFINISHED_COPY, BAND, noWait(remove(BARRIER))),
         naiveScores.change(
@@ -603,10 +601,7 @@ final class PtxFaults {
             BAND,
             noGuard("if (j >= args.seqlen_k || i >= args.seqlen_q) return;")),
         naiveSoftmax.change(
-            "one key too many",
-            WRONG,
-            BAND,
-            comparison("lt", "le", "const int visible = j >= first_key && j < end_key;").every()),
+            "one key too many", WRONG, BAND, comparison("lt", "le", VISIBLE).every()),
         naiveValues.change(
             "heads of queries share the wrong values",
             WRONG,
@@ -658,7 +653,8 @@ final class PtxFaults {
     Rung combine = new Rung("splitkv", "attention_combine", DType.BF16);
     return Stream.of(
         splits.change("keys behind the sequence's last", WRONG, KEY_LENGTHS, lengthsIgnored()),
-        combine.change("splits behind the sequence's last", WRONG, KEY_LENGTHS, lengthsIgnored()),
+        combine.change(
+            "splits behind the sequence's last", UNINITIALISED, KEY_LENGTHS, lengthsIgnored()),
         naiveSoftmax.change(
             "all queries have the first one's mask",
             WRONG,
