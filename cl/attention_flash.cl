@@ -102,8 +102,9 @@ __attribute__((reqd_work_group_size(THREADS_N, THREADS_M, 1))) __kernel void att
   const size_t q_row0 = ((size_t)b * args.heads_q + h) * args.seqlen_q + row0;
   const size_t kv_row0 = ((size_t)b * args.heads_kv + h_kv) * args.seqlen_k;
 
-  const struct head_options head = options_of_head(args, options, key_lengths, mask, bias,
-                                                   block_mask, alibi_slopes, sinks, 0, b, h);
+  struct head_options head;
+  options_of_head(&head, args, options, key_lengths, mask, bias, block_mask, alibi_slopes, sinks, 0,
+                  b, h);
   const attention_args own = head.own;
 
   // Differences are scaled to units of log2, so that the weights are plain powers of 2. The sign goes

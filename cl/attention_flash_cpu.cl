@@ -169,6 +169,7 @@ FORCE_INLINE void drop_from_tile(const struct head_options head, const attention
     for (int c = 0; c < VECTORS; c++) {
       uint16 x0 = (key + j) / 4, x1 = as_uint16(query[c]), x2 = head.head, x3 = 0;
       uint k0 = options.seed_low, k1 = options.seed_high;
+#pragma unroll
       for (int round = 0; round < PHILOX_ROUNDS; round++) {
         PHILOX_ROUND(uint16, mul_hi, x0, x1, x2, x3, k0, k1);
       }
@@ -350,8 +351,9 @@ __attribute__((reqd_work_group_size(1, 1, 1))) __kernel void attention_flash_cpu
   float widened[WIDENED(WIDE_K > WIDE_V ? WIDE_K : WIDE_V)];  // of k, then of v, then of out
   float16 m_i[VECTORS], l_i[VECTORS];
   int16 query[VECTORS], first_key[VECTORS], end_key[VECTORS];
-  const struct head_options head = options_of_head(args, options, key_lengths, mask, bias,
-                                                   block_mask, alibi_slopes, sinks, 0, b, h);
+  struct head_options head;
+  options_of_head(&head, args, options, key_lengths, mask, bias, block_mask, alibi_slopes, sinks, 0,
+                  b, h);
   const attention_args own = head.own;
 
   // Differences are scaled to units of log2, so that the weights are plain powers of 2. The sign goes

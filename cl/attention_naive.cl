@@ -87,9 +87,9 @@ __kernel void attention_softmax_naive(const __global float *scores, const __glob
   scores += q_row * args.seqlen_k;
   probabilities += q_row * args.seqlen_k;
   if (OPTIONS && score_output) score_output += q_row * args.seqlen_k;
-  const struct head_options head =
-      options_of_head(args, options, key_lengths, mask, bias, block_mask, alibi_slopes, sinks,
-                      score_output != 0, bh / args.heads_q, bh % args.heads_q);
+  struct head_options head;
+  options_of_head(&head, args, options, key_lengths, mask, bias, block_mask, alibi_slopes, sinks,
+                  score_output != 0, bh / args.heads_q, bh % args.heads_q);
   const attention_args own = head.own;
   const int first_key = FIRST_KEY(own, i);
   const int end_key = END_KEY(own, i);
@@ -141,8 +141,8 @@ __kernel void attention_values_naive(const __global float *probabilities,
   const int h_kv = h / (args.heads_q / args.heads_kv);
   const size_t q_row = (size_t)bh * args.seqlen_q + i;
   const size_t kv_row0 = ((size_t)b * args.heads_kv + h_kv) * args.seqlen_k;
-  const struct head_options head =
-      options_of_head(args, options, key_lengths, mask, bias, block_mask, 0, 0, 0, b, h);
+  struct head_options head;
+  options_of_head(&head, args, options, key_lengths, mask, bias, block_mask, 0, 0, 0, b, h);
   const int first_key = FIRST_KEY(head.own, i);
   const int end_key = END_KEY(head.own, i);
 

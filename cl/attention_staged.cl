@@ -168,9 +168,9 @@ __attribute__((reqd_work_group_size(SOFTMAX_THREADS, 1, 1))) __kernel void atten
   scores += q_row * args.seqlen_k;
   probabilities += q_row * args.seqlen_k;
   if (OPTIONS && score_output) score_output += q_row * args.seqlen_k;
-  const struct head_options head =
-      options_of_head(args, options, key_lengths, mask, bias, block_mask, alibi_slopes, sinks,
-                      score_output != 0, bh / args.heads_q, bh % args.heads_q);
+  struct head_options head;
+  options_of_head(&head, args, options, key_lengths, mask, bias, block_mask, alibi_slopes, sinks,
+                  score_output != 0, bh / args.heads_q, bh % args.heads_q);
   const attention_args own = head.own;
   const int first_key = FIRST_KEY(own, i);
   const int end_key = END_KEY(own, i);
@@ -252,8 +252,8 @@ attention_values_staged(const __global float *restrict probabilities,
   const size_t q_row0 = (size_t)bh * args.seqlen_q + row0;
   const size_t kv_row0 = ((size_t)b * args.heads_kv + h_kv) * args.seqlen_k;
 
-  const struct head_options head =
-      options_of_head(args, options, key_lengths, mask, bias, block_mask, 0, 0, 0, b, h);
+  struct head_options head;
+  options_of_head(&head, args, options, key_lengths, mask, bias, block_mask, 0, 0, 0, b, h);
   const attention_args own = head.own;
 
   int first_key[ROWS_EACH], end_key[ROWS_EACH];

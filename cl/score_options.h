@@ -31,57 +31,57 @@ struct head_options {
   float sink;       // -inf without one
 };
 
-// `natural` asks for natural scores whatever the options. Kernels that only need to know what is hidden
+// Written through a pointer and not returned: what LLVM makes of an inlined function that returns a
+// struct is unknown to Oclgrind. `natural` asks for natural scores whatever the options. Kernels that only need to know what is hidden
 // have no slopes and no sinks.
-FORCE_INLINE struct head_options options_of_head(
-    const attention_args args, const attention_options options, const __global int *key_lengths,
-    const __global uchar *mask, const __global float *bias, const __global uchar *block_mask,
-    const __global float *alibi_slopes, const __global float *sinks, const int natural, const int b,
-    const int h) {
-  struct head_options head;
-  head.own = args;
-  head.mask = 0;
-  head.bias = 0;
-  head.block_mask = 0;
-  head.mask_stride = 0;
-  head.bias_stride = 0;
-  head.block_columns = 0;
-  head.head = b * args.heads_q + h;
-  head.raw_scale = 1.0f;
-  head.slope = 0.0f;
-  head.sink = -INFINITY;
-  if (!OPTIONS) return head;
+FORCE_INLINE void options_of_head(struct head_options *head, const attention_args args,
+                                  const attention_options options, const __global int *key_lengths,
+                                  const __global uchar *mask, const __global float *bias,
+                                  const __global uchar *block_mask,
+                                  const __global float *alibi_slopes, const __global float *sinks,
+                                  const int natural, const int b, const int h) {
+  head->own = args;
+  head->mask = 0;
+  head->bias = 0;
+  head->block_mask = 0;
+  head->mask_stride = 0;
+  head->bias_stride = 0;
+  head->block_columns = 0;
+  head->head = b * args.heads_q + h;
+  head->raw_scale = 1.0f;
+  head->slope = 0.0f;
+  head->sink = -INFINITY;
+  if (!OPTIONS) return;
 
   if (key_lengths) {
     // Nothing outside the tensors is touched, whatever the lengths are.
-    head.own.seqlen_k = min(max(key_lengths[b], 0), args.seqlen_k);
-    if (options.bottom_right) head.own.mask_offset = head.own.seqlen_k - args.seqlen_q;
+    head->own.seqlen_k = min(max(key_lengths[b], 0), args.seqlen_k);
+    if (options.bottom_right) head->own.mask_offset = head->own.seqlen_k - args.seqlen_q;
   }
   if (mask) {
     const size_t row = (size_t)b * options.mask_stride_b + (size_t)h * options.mask_stride_h;
-    head.mask = mask + row * args.seqlen_k;
-    head.mask_stride = (size_t)options.mask_stride_q * args.seqlen_k;
+    head->mask = mask + row * args.seqlen_k;
+    head->mask_stride = (size_t)options.mask_stride_q * args.seqlen_k;
   }
   if (bias) {
     const size_t row = (size_t)b * options.bias_stride_b + (size_t)h * options.bias_stride_h;
-    head.bias = bias + row * args.seqlen_k;
-    head.bias_stride = (size_t)options.bias_stride_q * args.seqlen_k;
+    head->bias = bias + row * args.seqlen_k;
+    head->bias_stride = (size_t)options.bias_stride_q * args.seqlen_k;
   }
   if (block_mask) {
-    head.block_mask =
+    head->block_mask =
         block_mask + (size_t)b * options.block_stride_b + (size_t)h * options.block_stride_h;
-    head.block_columns = (args.seqlen_k + options.block_keys - 1) / options.block_keys;
+    head->block_columns = (args.seqlen_k + options.block_keys - 1) / options.block_keys;
   }
-  if (alibi_slopes) head.slope = alibi_slopes[h];
-  if (sinks) head.sink = sinks[h];
+  if (alibi_slopes) head->slope = alibi_slopes[h];
+  if (sinks) head->sink = sinks[h];
   if (natural || options.softcap > 0.0f || bias || alibi_slopes || sinks ||
       args.softmax_scale == 0.0f) {
-    head.raw_scale = args.softmax_scale;
-    head.own.softmax_scale = 1.0f;
+    head->raw_scale = args.softmax_scale;
+    head->own.softmax_scale = 1.0f;
   } else {
-    head.raw_scale = sign(args.softmax_scale);
+    head->raw_scale = sign(args.softmax_scale);
   }
-  return head;
 }
 
 // ---- what is hidden ------------------------------------------------------------------------------
@@ -115,6 +115,8 @@ FORCE_INLINE int sees_any(const struct head_options head, const attention_option
   if (l != 0.0f) return 1;
   for (int j = first_key; j < end_key; j++) {
     if (!hides(head, options, i, j)) return 1;
+    // A hidden block is passed at once.
+    if (hides_block(head, options, i, j)) j += options.block_keys - 1 - j % options.block_keys;
   }
   return 0;
 }
@@ -194,6 +196,7 @@ FORCE_INLINE float dropout_factor(const struct head_options head, const attentio
   if (!OPTIONS || options.dropout_threshold == 0) return 1.0f;
   uint x0 = j / 4, x1 = i, x2 = head.head, x3 = 0;
   uint k0 = options.seed_low, k1 = options.seed_high;
+#pragma unroll
   for (int round = 0; round < PHILOX_ROUNDS; round++) {
     PHILOX_ROUND(uint, mul_hi, x0, x1, x2, x3, k0, k1);
   }

@@ -4,9 +4,16 @@
 //   s_j  = softmax_scale * sum_d q[i][d] k[j][d]      for the keys j that the band mask lets through
 //   out[i][:] = sum_j exp(s_j - m) v[j][:] / l,   m = max_j s_j,   l = sum_j exp(s_j - m)
 //   lse[i] = m + ln(l);   no visible key: out = 0, lse = -inf
+// and with OPTIONS, between the score and its weight,
+//   s_j  = softcap * tanh(s_j / softcap)                                        where softcap > 0
+//   s_j  = s_j + bias[i][j] - alibi_slopes[h] * |i + offset - j|
+//   sinks[h] in m and l;  v[j] times dropout's factor for (i, j);  no visible key: lse = sinks[h]
+// where key_lengths[b] ends the keys and mask, block_mask or a bias of -inf hide some.
 //
 // Shapes (row-major): q [B, H_Q, SEQLEN_Q, HEAD_DIM]   k [B, H_KV, SEQLEN_K, HEAD_DIM]
 //   v [B, H_KV, SEQLEN_K, HEAD_DIM_V]   out [B, H_Q, SEQLEN_Q, HEAD_DIM_V]   lse [B, H_Q, SEQLEN_Q]
+//   key_lengths [B]   mask, bias [B or 1, H_Q or 1, SEQLEN_Q or 1, SEQLEN_K]   alibi_slopes, sinks [H_Q]
+//   block_mask [B or 1, H_Q or 1, ceil(SEQLEN_Q / block_rows), ceil(SEQLEN_K / block_keys)]
 //
 // One block owns BLOCK_M query rows and walks over the keys, BLOCK_N at a time. Each thread owns
 // BLOCK_M / THREADS_M rows: the softmax state m_i, l_i and its share of acc stay in registers.
@@ -23,26 +30,29 @@
 //
 // Launch: block (THREADS_N, THREADS_M, 1), grid (ceil(SEQLEN_Q / BLOCK_M), H_Q, B). Late query rows
 //   start first: under a causal mask they are the long ones.
-// FLOPs: 2 (HEAD_DIM + HEAD_DIM_V) per visible pair; tiles that hold no visible pair are skipped.
-// Bytes: q and out once; k and v SEQLEN_Q / BLOCK_M times. Extra memory: none.
+// FLOPs: 2 (HEAD_DIM + HEAD_DIM_V) per visible pair; tiles that hold no visible pair are skipped, as
+//   far as band, key_lengths and block_mask tell.
+// Bytes: q and out once; k and v SEQLEN_Q / BLOCK_M times; mask and bias once. Extra memory: none.
 // Shared memory, 4 bytes each: (BLOCK_M + BLOCK_N) Q_STRIDE + BLOCK_N V_STRIDE + BLOCK_M P_STRIDE, with
 //   Q_STRIDE = HEAD_DIM, or HEAD_DIM + 4 where HEAD_DIM / 4 is even, V_STRIDE = HEAD_DIM_V rounded up to
 //   a multiple of 4 THREADS_N, and P_STRIDE the odd multiple of THREADS_N from BLOCK_N on.
 // Registers: BLOCK_M / THREADS_M (V_STRIDE / THREADS_N + BLOCK_N / THREADS_N + 2) for acc, s, m_i and
 //   l_i, and operands: with 8 x 8 scores and 8 x 8 outputs a thread takes 254, so two blocks of 128
 //   threads share a multiprocessor.
+//   With OPTIONS a thread owns fewer scores and outputs: what options a head has is kept beside them.
 // Arithmetic, 8 x 8 and 8 x 8: one 16-byte shared read for 16 multiply-adds. Shared memory needs two
 //   passes for it, which other warps' multiply-adds cover: 4 warps' 64 reads take 128 cycles of the
 //   256 that their multiply-adds take where a multiprocessor does 128 in a cycle. Per score, beside
 //   HEAD_DIM + HEAD_DIM_V multiply-adds: a maximum, a multiply-add, an exp2, a shared write, a sum.
 // Numerics: fp32 throughout, fused multiply-adds, exp2 of differences in units of log2, m_i being
 //   subtracted from scores before they are scaled; weights below 2^-126 of the row's largest are 0.
+//   Options that work on natural scores round them once more, to these, before.
 // Limits: fp32 storage; HEAD_DIM and HEAD_DIM_V multiples of 4; tensors start at multiples of 16
 //   bytes; H_Q and B at most 65535; SEQLEN up to 2^29; registers and shared memory bound the head
 //   dimensions.
 // Source: Dao, "FlashAttention-2", 2023, algorithm 1.
 
-#include "attention_args.h"
+#include "score_options.h"
 
 #ifndef BLOCK_M
 #define BLOCK_M 64  // {16,32,64,128} query rows per block
@@ -69,6 +79,10 @@
 // acc and s are registers: 144 of the 255 that a thread may have.
 #if BLOCK_M * (HEAD_DIM_V + BLOCK_N) > 144 * THREADS_M * THREADS_N
 #error "BLOCK_M (HEAD_DIM_V + BLOCK_N) must be at most 144 THREADS_M THREADS_N"
+#endif
+// What options a head has takes registers too.
+#if OPTIONS && BLOCK_M * (HEAD_DIM_V + BLOCK_N) > 120 * THREADS_M * THREADS_N
+#error "BLOCK_M (HEAD_DIM_V + BLOCK_N) must be at most 120 THREADS_M THREADS_N with OPTIONS"
 #endif
 
 #include "local_tiles.h"
@@ -106,13 +120,58 @@ FORCE_INLINE float row_sum(float x) {
   return x;
 }
 
+// ---- options, one score at a time: their code is long, and 64 copies of it a thread would be longer --
+
+// A thread's scores of a tile, by way of its own elements of the p_tile, where a loop finds them.
+FORCE_INLINE void apply_options(float *s, float *p_tile, const struct head_options head,
+                                const attention_options options, const int row0, const int last_row,
+                                const int key) {
+  const int tx = thread_x();
+  const int ty = thread_y();
+#pragma unroll
+  for (int e = 0; e < ROWS_EACH * KEYS_EACH; e++) {
+    p_tile[(ty + e / KEYS_EACH * THREADS_M) * P_STRIDE + tx + e % KEYS_EACH * THREADS_N] = s[e];
+  }
+#pragma unroll 1
+  for (int e = 0; e < ROWS_EACH * KEYS_EACH; e++) {
+    const int row = ty + e / KEYS_EACH * THREADS_M;
+    const int column = tx + e % KEYS_EACH * THREADS_N;
+    // Rows after the last query repeat it, so that masks are not read beyond their end.
+    const int i = min(row0 + row, last_row);
+    float *const x = p_tile + row * P_STRIDE + column;
+    *x = score(head, options, *x, i, key + column, FIRST_KEY(head.own, row0 + row),
+               END_KEY(head.own, row0 + row), 0);
+  }
+#pragma unroll
+  for (int e = 0; e < ROWS_EACH * KEYS_EACH; e++) {
+    s[e] = p_tile[(ty + e / KEYS_EACH * THREADS_M) * P_STRIDE + tx + e % KEYS_EACH * THREADS_N];
+  }
+}
+
+// Dropout of a thread's own weights of a tile; hidden keys stay marked.
+FORCE_INLINE void drop(float *p_tile, const struct head_options head,
+                       const attention_options options, const int row0, const int key) {
+  if (!OPTIONS || options.dropout_threshold == 0) return;
+#pragma unroll 1
+  for (int e = 0; e < ROWS_EACH * KEYS_EACH; e++) {
+    const int row = thread_y() + e / KEYS_EACH * THREADS_M;
+    const int column = thread_x() + e % KEYS_EACH * THREADS_N;
+    float *const p = p_tile + row * P_STRIDE + column;
+    if (*p != -INFINITY) *p *= dropout_factor(head, options, row0 + row, key + column);
+  }
+}
+
 // ---- kernel --------------------------------------------------------------------------------------
 
 // The 1 in the bounds: a block a multiprocessor is enough. Left to itself ptxas aims at more, and spills.
 extern "C" __global__ void __launch_bounds__(THREADS_M *THREADS_N, 1)
     attention_flash(const float *__restrict__ q, const float *__restrict__ k,
-                    const float *__restrict__ v, float *__restrict__ out, float *__restrict__ lse,
-                    const attention_args args) {
+                    const float *__restrict__ v, const int *__restrict__ key_lengths,
+                    const uchar *__restrict__ mask, const float *__restrict__ bias,
+                    const uchar *__restrict__ block_mask, const float *__restrict__ alibi_slopes,
+                    const float *__restrict__ sinks, float *__restrict__ out,
+                    float *__restrict__ lse, const attention_args args,
+                    const attention_options options) {
   extern __shared__ float4 shared_memory[];
   float *const q_tile = (float *)shared_memory;
   float *const k_tile = q_tile + BLOCK_M * Q_STRIDE;
@@ -130,17 +189,22 @@ extern "C" __global__ void __launch_bounds__(THREADS_M *THREADS_N, 1)
   const size_t q_row0 = ((size_t)b * args.heads_q + h) * args.seqlen_q + row0;
   const size_t kv_row0 = ((size_t)b * args.heads_kv + h_kv) * args.seqlen_k;
 
+  const struct head_options head = options_of_head(args, options, key_lengths, mask, bias,
+                                                   block_mask, alibi_slopes, sinks, 0, b, h);
+  const attention_args own = head.own;
+
   // The band only moves forward: no row of the block sees a key before the first row's first or after
   // the last row's last, and all see what lies between the last row's first and the first row's last.
   const int last = min(row0 + BLOCK_M, args.seqlen_q) - 1;
-  const int tiles_begin = FIRST_KEY(args, row0) / BLOCK_N * BLOCK_N;
-  const int tiles_end = END_KEY(args, last);
-  const int shared_begin = FIRST_KEY(args, last);
-  const int shared_end = END_KEY(args, row0);
+  const int tiles_begin = FIRST_KEY(own, row0) / BLOCK_N * BLOCK_N;
+  const int tiles_end = END_KEY(own, last);
+  const int shared_begin = FIRST_KEY(own, last);
+  const int shared_end = END_KEY(own, row0);
 
-  if (tiles_begin < tiles_end) {
-    load_tile<BLOCK_N, HEAD_DIM>(k_tile, K_STRIDE, k + (kv_row0 + tiles_begin) * HEAD_DIM, HEAD_DIM,
-                                 args.seqlen_k - tiles_begin, HEAD_DIM);
+  int key = visible_tile(head, options, row0, last, tiles_begin, BLOCK_N, tiles_end);
+  if (key < tiles_end) {
+    load_tile<BLOCK_N, HEAD_DIM>(k_tile, K_STRIDE, k + (kv_row0 + key) * HEAD_DIM, HEAD_DIM,
+                                 args.seqlen_k - key, HEAD_DIM);
   }
   load_tile<BLOCK_M, HEAD_DIM>(q_tile, Q_STRIDE, q + q_row0 * HEAD_DIM, HEAD_DIM,
                                args.seqlen_q - row0, HEAD_DIM);
@@ -149,8 +213,10 @@ extern "C" __global__ void __launch_bounds__(THREADS_M *THREADS_N, 1)
   float acc[ROWS_EACH * COLUMNS_EACH];
 #pragma unroll
   for (int r = 0; r < ROWS_EACH; r++) {
-    m_i[r] = -INFINITY;
-    l_i[r] = 0.0f;
+    // A sink is a key with a score of its own and no value; one thread's share of the row's sum has its
+    // weight.
+    m_i[r] = head.sink;
+    l_i[r] = tx == 0 && head.sink != -INFINITY ? 1.0f : 0.0f;
   }
 #pragma unroll
   for (int e = 0; e < ROWS_EACH * COLUMNS_EACH; e++) acc[e] = 0.0f;
@@ -160,9 +226,10 @@ extern "C" __global__ void __launch_bounds__(THREADS_M *THREADS_N, 1)
   __syncthreads();
 
   // Differences are scaled to units of log2, so that the weights are plain powers of 2. The sign goes
-  // into q, which costs no rounding and lets m_i be the largest score before scaling.
-  const float scale = SCORE_SCALE(args);
-  if (args.softmax_scale <= 0.0f) {
+  // into q, which costs no rounding and lets m_i be the largest score before scaling; with
+  // OPTIONS, score() applies it.
+  const float scale = SCORE_SCALE(own);
+  if (!OPTIONS && args.softmax_scale <= 0.0f) {
     for (int e = thread_index(); e < BLOCK_M * HEAD_DIM; e += THREADS_M * THREADS_N) {
       q_tile[e / HEAD_DIM * Q_STRIDE + e % HEAD_DIM] *= sign(args.softmax_scale);
     }
@@ -170,8 +237,8 @@ extern "C" __global__ void __launch_bounds__(THREADS_M *THREADS_N, 1)
     __syncthreads();
   }
 
-  for (int key = tiles_begin; key < tiles_end; key += BLOCK_N) {
-    const int all_visible = key >= shared_begin && key + BLOCK_N <= shared_end;
+  while (key < tiles_end) {
+    const int all_visible = key >= shared_begin && key + BLOCK_N <= shared_end && !hides_some(head);
 
     // ---- s = q k^T
     load_tile<BLOCK_N, V_STRIDE>(v_tile, V_STRIDE, v + (kv_row0 + key) * HEAD_DIM_V, HEAD_DIM_V,
@@ -185,17 +252,20 @@ extern "C" __global__ void __launch_bounds__(THREADS_M *THREADS_N, 1)
     // Read after write: every thread is going to multiply the v_tile that the others have loaded.
     // Write after read: the next k_tile overwrites the one that slower threads may still be reading.
     __syncthreads();
-    if (key + BLOCK_N < tiles_end) {
-      load_tile<BLOCK_N, HEAD_DIM>(k_tile, K_STRIDE, k + (kv_row0 + key + BLOCK_N) * HEAD_DIM,
-                                   HEAD_DIM, args.seqlen_k - key - BLOCK_N, HEAD_DIM);
+    const int next = visible_tile(head, options, row0, last, key + BLOCK_N, BLOCK_N, tiles_end);
+    if (next < tiles_end) {
+      load_tile<BLOCK_N, HEAD_DIM>(k_tile, K_STRIDE, k + (kv_row0 + next) * HEAD_DIM, HEAD_DIM,
+                                   args.seqlen_k - next, HEAD_DIM);
     }
 
-    // ---- mask
-    if (!all_visible) {
+    // ---- mask and options
+    if (OPTIONS) {
+      apply_options(s, p_tile, head, options, row0, last, key);
+    } else if (!all_visible) {
 #pragma unroll
       for (int r = 0; r < ROWS_EACH; r++) {
-        const int first_key = FIRST_KEY(args, row0 + ty + r * THREADS_M);
-        const int end_key = END_KEY(args, row0 + ty + r * THREADS_M);
+        const int first_key = FIRST_KEY(own, row0 + ty + r * THREADS_M);
+        const int end_key = END_KEY(own, row0 + ty + r * THREADS_M);
 #pragma unroll
         for (int c = 0; c < KEYS_EACH; c++) {
           const int j = key + tx + c * THREADS_N;
@@ -222,12 +292,14 @@ extern "C" __global__ void __launch_bounds__(THREADS_M *THREADS_N, 1)
       for (int c = 0; c < KEYS_EACH; c++) {
         // Subtracted before it is scaled: never above 0, and rounded by a part of itself, not of m_i.
         const float p = exp2_approximate((s[r * KEYS_EACH + c] - m_safe) * scale);
-        p_tile[(ty + r * THREADS_M) * P_STRIDE + tx + c * THREADS_N] = p;
+        const int hidden = OPTIONS && !all_visible && s[r * KEYS_EACH + c] == -INFINITY;
+        p_tile[(ty + r * THREADS_M) * P_STRIDE + tx + c * THREADS_N] = hidden ? -INFINITY : p;
         l_i[r] += p;
       }
 #pragma unroll
       for (int c = 0; c < COLUMNS_EACH; c++) acc[r * COLUMNS_EACH + c] *= alpha;
     }
+    drop(p_tile, head, options, row0, key);
     // Read after write: each lane multiplies the weights that the other lanes of its warp have just
     // written. No other warp reads or writes these rows of the p_tile.
     __syncwarp();
@@ -239,17 +311,18 @@ extern "C" __global__ void __launch_bounds__(THREADS_M *THREADS_N, 1)
       int first_key[ROWS_EACH], end_key[ROWS_EACH];
 #pragma unroll
       for (int r = 0; r < ROWS_EACH; r++) {
-        first_key[r] = FIRST_KEY(args, row0 + ty + r * THREADS_M);
-        end_key[r] = END_KEY(args, row0 + ty + r * THREADS_M);
+        first_key[r] = FIRST_KEY(own, row0 + ty + r * THREADS_M);
+        end_key[r] = END_KEY(own, row0 + ty + r * THREADS_M);
       }
-      multiply_visible_tiles<ROWS_EACH, COLUMNS_EACH, BLOCK_N>(p_tile, P_STRIDE, v_tile, V_STRIDE,
-                                                               acc, key, first_key, end_key);
+      multiply_visible_tiles<OPTIONS, ROWS_EACH, COLUMNS_EACH, BLOCK_N>(
+          p_tile, P_STRIDE, v_tile, V_STRIDE, acc, key, first_key, end_key);
     }
     wait_for_copies<0>();
     // Read after write: every thread is going to multiply the next k_tile that the others have
     // loaded. Write after read: the next v_tile and the next weights overwrite the v_tile and p_tile
     // that slower threads may still be reading.
     __syncthreads();
+    key = next;
   }
 
   // ---- divide by the row sums
@@ -258,7 +331,8 @@ extern "C" __global__ void __launch_bounds__(THREADS_M *THREADS_N, 1)
     const int row = ty + r * THREADS_M;
     const float l = row_sum(l_i[r]);
     if (row0 + row >= args.seqlen_q) continue;
-    const int any_visible = FIRST_KEY(args, row0 + row) < END_KEY(args, row0 + row);
+    const int any_visible = sees_any(head, options, row0 + row, FIRST_KEY(own, row0 + row),
+                                     END_KEY(own, row0 + row), l);
     const float l_inverse = any_visible ? 1.0f / l : 0.0f;
 #pragma unroll
     for (int c = 0; c < COLUMNS_EACH; c += 4) {
@@ -270,7 +344,7 @@ extern "C" __global__ void __launch_bounds__(THREADS_M *THREADS_N, 1)
       }
     }
     if (lse && tx == 0) {
-      lse[q_row0 + row] = any_visible ? LOG_SUM_EXP(args, m_i[r], l) : -INFINITY;
+      lse[q_row0 + row] = any_visible ? LOG_SUM_EXP(own, m_i[r], l) : -INFINITY;
     }
   }
 }

@@ -10,9 +10,11 @@
 //   attention_combine    m = max_x m_x,  w_x = exp(a (m_x - m)),  l = sum_x w_x l_x,
 //                        out[i][:] = sum_x w_x o_x[:] / l,  lse[i] = a m + ln(l)
 //   No visible key: out = 0, lse = -inf.
+//   With OPTIONS, keys at and behind key_lengths[b] are hidden; no other option is known here.
 //
 // Shapes (row-major): q [B, H_Q, SEQLEN_Q, HEAD_DIM]   k [B, H_KV, SEQLEN_K, HEAD_DIM]
 //   v [B, H_KV, SEQLEN_K, HEAD_DIM_V]   out [B, H_Q, SEQLEN_Q, HEAD_DIM_V]   lse [B, H_Q, SEQLEN_Q]
+//   key_lengths [B]
 //   scratch, fp32 whatever DTYPE:   partial_out [SPLITS, B, H_Q, SEQLEN_Q, HEAD_DIM_V]
 //   partial_m, partial_l [SPLITS, B, H_Q, SEQLEN_Q]       with SPLITS = ceil(SEQLEN_K / KEYS_PER_SPLIT)
 //
@@ -55,7 +57,7 @@
 // Source: Dao, Haziza, Massa, Sizov, "Flash-Decoding for long-context inference", 2023; Milakov and
 //   Gimelshein, "Online normalizer calculation for softmax", 2018, for merging partial sums.
 
-#include "attention_args.h"
+#include "score_options.h"
 #include "storage.h"
 
 #ifndef BLOCK_M
@@ -216,7 +218,8 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, BLOCKS_PER_SM)
     attention_splitkv(const storage_t *__restrict__ q, const storage_t *__restrict__ k,
                       const storage_t *__restrict__ v, float *__restrict__ partial_out,
                       float *__restrict__ partial_m, float *__restrict__ partial_l,
-                      const attention_args args) {
+                      const int *__restrict__ key_lengths, const attention_args args,
+                      const attention_options options) {
   extern __shared__ uint4 shared_memory[];
   float *const q_rows = (float *)shared_memory;
   uint4 *const tiles = shared_memory + Q_BYTES / 16;
@@ -241,11 +244,12 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, BLOCKS_PER_SM)
   const int first = row0 / group;
   const int last = (min(row0 + BLOCK_M, rows) - 1) / group;
   const int split_begin = split * KEYS_PER_SPLIT;
-  const int split_end = min(split_begin + KEYS_PER_SPLIT, args.seqlen_k);
-  const int tiles_begin = max(split_begin, FIRST_KEY(args, first) / BLOCK_N * BLOCK_N);
-  const int tiles_end = min(split_end, END_KEY(args, last));
-  const int shared_begin = FIRST_KEY(args, last);
-  const int shared_end = END_KEY(args, first);
+  const attention_args own = args_of_sequence(args, options, key_lengths, b);
+  const int split_end = min(split_begin + KEYS_PER_SPLIT, own.seqlen_k);
+  const int tiles_begin = max(split_begin, FIRST_KEY(own, first) / BLOCK_N * BLOCK_N);
+  const int tiles_end = min(split_end, END_KEY(own, last));
+  const int shared_begin = FIRST_KEY(own, last);
+  const int shared_end = END_KEY(own, first);
   // attention_combine reads no split of which a row sees nothing.
   if (tiles_begin >= tiles_end) return;
 
@@ -337,7 +341,7 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, BLOCKS_PER_SM)
     // ---- mask
     if (!all_visible) {
       int first_key[BLOCK_M], end_key[BLOCK_M];
-      find_bounds(args, row0, group, first_key, end_key);
+      find_bounds(own, row0, group, first_key, end_key);
 #pragma unroll
       for (int r = 0; r < BLOCK_M; r++) {
 #pragma unroll
@@ -390,7 +394,7 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, BLOCKS_PER_SM)
     if (all_visible) {
       multiply_values<0>(p_tile, v_tile, acc, key, first_key, end_key);
     } else {
-      find_bounds(args, row0, group, first_key, end_key);
+      find_bounds(own, row0, group, first_key, end_key);
       multiply_values<1>(p_tile, v_tile, acc, key, first_key, end_key);
     }
     // Write after read: the next v_tile and the next weights overwrite those that the warp's other
@@ -474,7 +478,8 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, BLOCKS_PER_SM)
 extern "C" __global__ void __launch_bounds__(8 * COMBINE_SPLITS)
     attention_combine(const float *__restrict__ partial_out, const float *__restrict__ partial_m,
                       const float *__restrict__ partial_l, storage_t *__restrict__ out,
-                      float *__restrict__ lse, const attention_args args) {
+                      float *__restrict__ lse, const int *__restrict__ key_lengths,
+                      const attention_args args, const attention_options options) {
   __shared__ float largest[8];
   __shared__ float4 sums[8][8];
   __shared__ float l_sums[8];
@@ -490,8 +495,9 @@ extern "C" __global__ void __launch_bounds__(8 * COMBINE_SPLITS)
   const int b = (int)blockIdx.z;
   const size_t q_row = ((size_t)b * args.heads_q + h) * args.seqlen_q + i;
   const size_t q_rows = (size_t)args.batch * args.heads_q * args.seqlen_q;
-  const int first_key = FIRST_KEY(args, i);
-  const int end_key = END_KEY(args, i);
+  const attention_args own = args_of_sequence(args, options, key_lengths, b);
+  const int first_key = FIRST_KEY(own, i);
+  const int end_key = END_KEY(own, i);
   const int any_visible = first_key < end_key;
 
   // Only the splits that hold a key which the row sees have been written.

@@ -5,12 +5,22 @@
 //   attention_softmax_staged   s_j = softmax_scale * scores[i][j] for the visible keys,
 //                              m = max_j s_j,  l = sum_j exp(s_j - m),  lse[i] = m + ln(l),
 //                              probabilities[i][j] = exp(s_j - m) / l, and 0 where j is hidden
+//     with OPTIONS             s_j = softcap * tanh(s_j / softcap)              where softcap > 0
+//                              s_j = s_j + bias[i][j] - alibi_slopes[h] * |i + offset - j|
+//                              m = max(m, sinks[h]),  l = l + exp(sinks[h] - m)
+//                              probabilities[i][j] times dropout's factor, last
+//                              score_output[i][j] = s_j at the stage asked for, or the probability
+//                              before dropout
 //   attention_values_staged    out[i][:] = sum_j probabilities[i][j] v[j][:]  over the visible keys
-//   No visible key: probabilities = 0, out = 0, lse = -inf.
+//   No visible key: probabilities = 0, out = 0, lse = -inf, or sinks[h].
+//   Hidden is what lies outside the band or at and behind key_lengths[b], and what mask, block_mask or a
+//   bias of -inf hides.
 //
 // Shapes (row-major): q [B, H_Q, SEQLEN_Q, HEAD_DIM]   k [B, H_KV, SEQLEN_K, HEAD_DIM]
 //   v [B, H_KV, SEQLEN_K, HEAD_DIM_V]   scores, probabilities [B, H_Q, SEQLEN_Q, SEQLEN_K]
-//   out [B, H_Q, SEQLEN_Q, HEAD_DIM_V]   lse [B, H_Q, SEQLEN_Q]
+//   out [B, H_Q, SEQLEN_Q, HEAD_DIM_V]   lse [B, H_Q, SEQLEN_Q]   score_output as scores
+//   key_lengths [B]   mask, bias [B or 1, H_Q or 1, SEQLEN_Q or 1, SEQLEN_K]   alibi_slopes, sinks [H_Q]
+//   block_mask [B or 1, H_Q or 1, ceil(SEQLEN_Q / block_rows), ceil(SEQLEN_K / block_keys)]
 //
 //   scores                     softmax                        values
 //            BLOCK_N keys       SEQLEN_K                               BLOCK_N columns
@@ -32,7 +42,9 @@
 // FLOPs: 2 HEAD_DIM per pair (hidden ones too) + 2 HEAD_DIM_V per visible pair.
 // Bytes: q SEQLEN_K / BLOCK_N times, k and v SEQLEN_Q / BLOCK_M times; the scores are
 //   written raw, read three times (maximum, sum, weights), written as probabilities, and read
-//   HEAD_DIM_V / BLOCK_N times, rounded up.
+//   HEAD_DIM_V / BLOCK_N times, rounded up. With OPTIONS, mask and bias are read as often as the raw
+//   scores and the probabilities together, what is exponentiated is written and read in the place of the
+//   probabilities, and values does not load key tiles that block_mask hides from all BLOCK_M rows.
 // Shared memory: 8 (BLOCK_M + BLOCK_N) (BLOCK_K + 4) bytes in scores, 4 SOFTMAX_THREADS in softmax,
 //   8 (BLOCK_M (BLOCK_K + 4) + BLOCK_K BLOCK_N) in values.
 // Registers: BLOCK_M / THREADS_M (BLOCK_N / THREADS_N + 4) and as many again for operands and addresses.
@@ -42,7 +54,7 @@
 //   most 65535; 4 B H_Q SEQLEN_Q SEQLEN_K bytes of scores within one allocation.
 // Source: Vaswani et al., "Attention Is All You Need", 2017, equation 1.
 
-#include "attention_args.h"
+#include "score_options.h"
 
 #ifndef BLOCK_M
 #define BLOCK_M 64  // {16,32,64,128} query rows per block
@@ -168,8 +180,11 @@ FORCE_INLINE float reduce_row(const int largest, const float value, float *parti
 
 // Works in place too: a thread only ever writes elements that it alone reads.
 extern "C" __global__ void __launch_bounds__(SOFTMAX_THREADS)
-    attention_softmax_staged(const float *scores, float *probabilities, float *lse,
-                             const attention_args args) {
+    attention_softmax_staged(const float *scores, const int *key_lengths, const uchar *mask,
+                             const float *bias, const uchar *block_mask, const float *alibi_slopes,
+                             const float *sinks, float *probabilities, float *lse,
+                             float *score_output, const attention_args args,
+                             const attention_options options) {
   __shared__ float partial[SOFTMAX_THREADS];
   const int t = (int)threadIdx.x;
   const int i = (int)blockIdx.x;
@@ -177,31 +192,52 @@ extern "C" __global__ void __launch_bounds__(SOFTMAX_THREADS)
   const size_t q_row = (size_t)bh * args.seqlen_q + i;
   scores += q_row * args.seqlen_k;
   probabilities += q_row * args.seqlen_k;
-  const int first_key = FIRST_KEY(args, i);
-  const int end_key = END_KEY(args, i);
+  if (OPTIONS && score_output) score_output += q_row * args.seqlen_k;
+  const struct head_options head =
+      options_of_head(args, options, key_lengths, mask, bias, block_mask, alibi_slopes, sinks,
+                      score_output != 0, bh / args.heads_q, bh % args.heads_q);
+  const attention_args own = head.own;
+  const int first_key = FIRST_KEY(own, i);
+  const int end_key = END_KEY(own, i);
 
   // m_i is the largest score before its scale, whose sign goes into the scores, and is subtracted
   // before they are scaled: the difference is never above 0, and rounded by a part of itself, not of
   // m_i.
-  const float scale = fabs(args.softmax_scale);
-  const float scale_sign = sign(args.softmax_scale);
-  float m_i = -INFINITY;
+  const float scale = fabs(own.softmax_scale);
+  const float scale_sign = OPTIONS ? 1.0f : sign(args.softmax_scale);
+  float m_i = head.sink;
+#if OPTIONS
+  // What the options make of the scores waits where the probabilities will be.
+  for (int j = t; j < args.seqlen_k; j += SOFTMAX_THREADS) {
+    probabilities[j] = score(head, options, scores[j], i, j, first_key, end_key, score_output);
+    m_i = fmax(m_i, probabilities[j]);
+  }
+  scores = probabilities;
+#else
   for (int j = t; j < args.seqlen_k; j += SOFTMAX_THREADS) {
     if (j >= first_key && j < end_key) m_i = fmax(m_i, scale_sign * scores[j]);
   }
+#endif
   m_i = reduce_row(1, m_i, partial);
 
-  float l_i = 0.0f;
+  // A row that sees no key has m_i = -inf, and -inf - -inf would be NaN: such a row subtracts 0.
+  const float m_safe = OPTIONS && m_i == -INFINITY ? 0.0f : m_i;
+  float l_i = t > 0 || head.sink == -INFINITY ? 0.0f : exp(head.sink - m_safe);
   for (int j = t; j < args.seqlen_k; j += SOFTMAX_THREADS) {
-    if (j >= first_key && j < end_key) l_i += exp(scale * (scale_sign * scores[j] - m_i));
+    if (j >= first_key && j < end_key) l_i += exp(scale * (scale_sign * scores[j] - m_safe));
   }
   l_i = reduce_row(0, l_i, partial);
 
   for (int j = t; j < args.seqlen_k; j += SOFTMAX_THREADS) {
-    const int visible = j >= first_key && j < end_key;
-    probabilities[j] = visible ? exp(scale * (scale_sign * scores[j] - m_i)) / l_i : 0.0f;
+    const int visible = OPTIONS ? scores[j] != -INFINITY : j >= first_key && j < end_key;
+    const float p = visible ? exp(scale * (scale_sign * scores[j] - m_safe)) / l_i : 0.0f;
+    if (OPTIONS && score_output && options.score_stage == STAGE_PROBABILITIES) score_output[j] = p;
+    probabilities[j] = p * dropout_factor(head, options, i, j);
   }
-  if (lse && t == 0) lse[q_row] = first_key < end_key ? LOG_SUM_EXP(args, m_i, l_i) : -INFINITY;
+  if (lse && t == 0) {
+    const int any_visible = sees_any(head, options, i, first_key, end_key, l_i);
+    lse[q_row] = any_visible ? LOG_SUM_EXP(own, m_i, l_i) : -INFINITY;
+  }
 }
 
 // ---- values --------------------------------------------------------------------------------------
@@ -216,9 +252,28 @@ FORCE_INLINE void load_value_tiles(const float *probabilities, const float *v,
                               args.seqlen_k - key, HEAD_DIM_V - column0);
 }
 
+// Marks what the options hide of a tile of probabilities, rows from row0 and keys from `key` on, as
+// multiply_visible_tiles reads it. Barriers come before it, each thread marking what others have loaded,
+// and after it.
+FORCE_INLINE void mark_hidden(float *p_tile, const struct head_options head,
+                              const attention_options options, const int row0, const int last_row,
+                              const int key, const int end_key) {
+#pragma unroll 1
+  for (int e = thread_index(); e < BLOCK_M * BLOCK_K; e += THREADS_M * THREADS_N) {
+    const int i = row0 + e / BLOCK_K;
+    const int j = key + e % BLOCK_K;
+    if (i <= last_row && j < end_key && hides(head, options, i, j)) {
+      p_tile[e / BLOCK_K * A_STRIDE + e % BLOCK_K] = -INFINITY;
+    }
+  }
+}
+
 extern "C" __global__ void __launch_bounds__(THREADS_M *THREADS_N, 1)
     attention_values_staged(const float *__restrict__ probabilities, const float *__restrict__ v,
-                            float *__restrict__ out, const attention_args args) {
+                            const int *__restrict__ key_lengths, const uchar *__restrict__ mask,
+                            const float *__restrict__ bias, const uchar *__restrict__ block_mask,
+                            float *__restrict__ out, const attention_args args,
+                            const attention_options options) {
   __shared__ __align__(16) float p_tile[2][BLOCK_M * A_STRIDE];
   __shared__ __align__(16) float v_tile[2][BLOCK_K * V_STRIDE];
   const int tx = thread_x();
@@ -232,11 +287,15 @@ extern "C" __global__ void __launch_bounds__(THREADS_M *THREADS_N, 1)
   const size_t q_row0 = (size_t)bh * args.seqlen_q + row0;
   const size_t kv_row0 = ((size_t)b * args.heads_kv + h_kv) * args.seqlen_k;
 
+  const struct head_options head =
+      options_of_head(args, options, key_lengths, mask, bias, block_mask, 0, 0, 0, b, h);
+  const attention_args own = head.own;
+
   int first_key[ROWS_EACH], end_key[ROWS_EACH];
 #pragma unroll
   for (int r = 0; r < ROWS_EACH; r++) {
-    first_key[r] = FIRST_KEY(args, row0 + ty + r * THREADS_M);
-    end_key[r] = END_KEY(args, row0 + ty + r * THREADS_M);
+    first_key[r] = FIRST_KEY(own, row0 + ty + r * THREADS_M);
+    end_key[r] = END_KEY(own, row0 + ty + r * THREADS_M);
   }
   float acc[ROWS_EACH * COLUMNS_EACH];
 #pragma unroll
@@ -245,32 +304,41 @@ extern "C" __global__ void __launch_bounds__(THREADS_M *THREADS_N, 1)
   // The band only moves forward: no row of the tile sees a key before the first row's first or after
   // the last row's last, and all see what lies between the last row's first and the first row's last.
   const int last = min(row0 + BLOCK_M, args.seqlen_q) - 1;
-  const int tiles_begin = FIRST_KEY(args, row0) / BLOCK_K * BLOCK_K;
-  const int tiles_end = END_KEY(args, last);
-  const int shared_begin = FIRST_KEY(args, last);
-  const int shared_end = END_KEY(args, row0);
+  const int tiles_begin = FIRST_KEY(own, row0) / BLOCK_K * BLOCK_K;
+  const int tiles_end = END_KEY(own, last);
+  const int shared_begin = FIRST_KEY(own, last);
+  const int shared_end = END_KEY(own, row0);
   probabilities += q_row0 * args.seqlen_k;
   v += kv_row0 * HEAD_DIM_V;
-  if (tiles_begin < tiles_end) {
-    load_value_tiles(probabilities, v, args, row0, column0, tiles_begin, p_tile[0], v_tile[0]);
+  int now = 0;
+  int key = visible_tile(head, options, row0, last, tiles_begin, BLOCK_K, tiles_end);
+  if (key < tiles_end) {
+    load_value_tiles(probabilities, v, args, row0, column0, key, p_tile[0], v_tile[0]);
   }
-  for (int key = tiles_begin; key < tiles_end; key += BLOCK_K) {
-    const int now = (key - tiles_begin) / BLOCK_K % 2;
+  while (key < tiles_end) {
     wait_for_copies<0>();
     // Read after write: every thread multiplies what the others have loaded. Write after read: the
     // next tiles overwrite those before these, which slower threads may still have been reading.
     __syncthreads();
-    if (key + BLOCK_K < tiles_end) {
-      load_value_tiles(probabilities, v, args, row0, column0, key + BLOCK_K, p_tile[1 - now],
+    const int next = visible_tile(head, options, row0, last, key + BLOCK_K, BLOCK_K, tiles_end);
+    if (next < tiles_end) {
+      load_value_tiles(probabilities, v, args, row0, column0, next, p_tile[1 - now],
                        v_tile[1 - now]);
     }
-    if (key >= shared_begin && key + BLOCK_K <= shared_end) {
+    if (hides_some(head)) {
+      mark_hidden(p_tile[now], head, options, row0, last, key, tiles_end);
+      // Read after write: every thread multiplies what the others have marked.
+      __syncthreads();
+    }
+    if (key >= shared_begin && key + BLOCK_K <= shared_end && !hides_some(head)) {
       multiply_tiles<ROWS_EACH, COLUMNS_EACH, BLOCK_K>(p_tile[now], A_STRIDE, v_tile[now], V_STRIDE,
                                                        acc);
     } else {
-      multiply_visible_tiles<ROWS_EACH, COLUMNS_EACH, BLOCK_K>(
+      multiply_visible_tiles<OPTIONS, ROWS_EACH, COLUMNS_EACH, BLOCK_K>(
           p_tile[now], A_STRIDE, v_tile[now], V_STRIDE, acc, key, first_key, end_key);
     }
+    key = next;
+    now = 1 - now;
   }
 
 #pragma unroll

@@ -167,8 +167,9 @@ FORCE_INLINE void multiply_tiles_transposed(const float *a, const int a_stride, 
 }
 
 // multiply_tiles where b's rows are keys from `key` on: row r only takes the keys it sees. A hidden
-// key adds nothing even where b is NaN or infinite, which a weight of 0 would turn into NaN.
-template <int ROWS, int COLUMNS, int DEPTH>
+// key adds nothing even where b is NaN or infinite, which a weight of 0 would turn into NaN. With
+// MARKED, a weight of -inf stands for a key that is hidden though it lies within the row's band.
+template <int MARKED, int ROWS, int COLUMNS, int DEPTH>
 FORCE_INLINE void multiply_visible_tiles(const float *a, const int a_stride, const float *b,
                                          const int b_stride, float *acc, const int key,
                                          const int *first_key, const int *end_key) {
@@ -185,6 +186,7 @@ FORCE_INLINE void multiply_visible_tiles(const float *a, const int a_stride, con
     for (int r = 0; r < ROWS; r++) {
       const float a_rx = a[(ty + r * THREADS_M) * a_stride + x];
       if (key + x < first_key[r] || key + x >= end_key[r]) continue;
+      if (MARKED && a_rx == -INFINITY) continue;
 #pragma unroll
       for (int c = 0; c < COLUMNS; c += 4) multiply_four(a_rx, b_x[c / 4], acc + r * COLUMNS + c);
     }

@@ -1,5 +1,6 @@
 package dev.heddle.cli;
 
+import dev.heddle.core.AttentionOptions;
 import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionShape;
 import dev.heddle.core.AttentionStage;
@@ -16,6 +17,7 @@ import dev.heddle.lab.Trial;
 import dev.heddle.lab.Workload;
 import dev.heddle.lab.files.AtomicFileGroup;
 import dev.heddle.reference.FlashAttentionPolicy;
+import dev.heddle.reference.FuzzOptionValues.Hiding;
 import dev.heddle.reference.Verdict;
 import java.io.PrintWriter;
 import java.nio.ByteBuffer;
@@ -52,6 +54,7 @@ import picocli.CommandLine.Option;
       "  heddle compare --shape 1,4,4,2048,2048,64,64 --causal",
       "  heddle compare --shape 1,4,4,2048,2048,64,64 --dtype fp16",
       "  heddle compare --shape 1,4,4,1024,1024,64,64 --stage softmax",
+      "  heddle compare --shape 2,4,4,1024,1024,64,64 --options key_lengths+alibi+softcap_30",
       "  heddle compare --shape 1,1,1,256,256,64,64 --backend tornado --show-code",
       "  heddle compare --shape 2,8,2,1,4096,128,128 --backend vector --algorithm flash",
       "  heddle compare --shape 1,4,4,512,512,64,64 --window 128,0,bottom-right --json out.json"
@@ -87,6 +90,23 @@ final class CompareCommand implements Callable<Integer> {
           "With --shape: only one of the three kernels of staged attention: scores, softmax or"
               + " values.")
   private AttentionStage.@Nullable Stage stage;
+
+  @Option(
+      names = "--options",
+      paramLabel = "A+B+...",
+      description =
+          "With --shape: what is done to the scores: key_lengths, mask_LAYOUT and bias_LAYOUT (the"
+              + " axes that they have, as hqk), blocks_RxK, alibi, softcap_X, sinks,"
+              + " dropout_P_SEED, scores_STAGE, joined by +.")
+  private @Nullable String options;
+
+  @Option(
+      names = "--hide",
+      paramLabel = "KEYS",
+      description =
+          "With --options: which keys lengths and masks hide: nothing, few (one in eight), most"
+              + " (seven in eight) or rows. Default: few")
+  private @Nullable Hiding hide;
 
   @Option(
       names = "--seed",
@@ -138,9 +158,10 @@ final class CompareCommand implements Callable<Integer> {
   public Integer call() {
     CommandLine commandLine = Objects.requireNonNull(spec).commandLine();
     BandMask band = mask.mask();
-    if (peer != null && (shape == null || stage != null)) {
+    if (peer != null && (shape == null || stage != null || options != null)) {
       throw new IllegalArgumentException(
-          "--peer goes with --shape and no --stage: a peer times one attention problem");
+          "--peer goes with --shape and neither --stage nor --options: a peer times one plain"
+              + " attention problem");
     }
     if (json != null) {
       AtomicFileGroup.requireWritable(json);
@@ -178,9 +199,10 @@ final class CompareCommand implements Callable<Integer> {
   private Workload workload(BandMask band) {
     DType dtype = type.dtype().orElse(DType.FP32);
     if (shape == null) {
-      if (seed != null || stage != null) {
+      if (seed != null || stage != null || options != null) {
         throw new IllegalArgumentException(
-            (seed != null ? "--seed" : "--stage") + " goes with --shape: the model is run whole");
+            (seed != null ? "--seed" : stage != null ? "--stage" : "--options")
+                + " goes with --shape: the model is run whole");
       }
       return Workload.miniLm(
           text == null ? SENTENCE : text, layer == null ? 0 : layer, band, dtype);
@@ -190,11 +212,20 @@ final class CompareCommand implements Callable<Integer> {
           "--shape excludes --text and --layer: it is random numbers instead of the model");
     }
     AttentionShape sizes = Numbers.shape(shape);
-    AttentionProblem problem = AttentionProblem.of(sizes).withMask(band).withDtype(dtype);
+    AttentionProblem problem =
+        AttentionProblem.of(sizes)
+            .withMask(band)
+            .withDtype(dtype)
+            .withOptions(options == null ? AttentionOptions.NONE : AttentionOptions.parse(options));
+    if (hide != null && !problem.options().hidesKeys()) {
+      throw new IllegalArgumentException(
+          "--hide goes with --options that hide keys: key_lengths, mask, bias or blocks");
+    }
+    Hiding hiding = hide == null ? Hiding.FEW : hide;
     long start = seed == null ? 0 : seed;
     return stage == null
-        ? Workload.random(problem, start)
-        : Workload.random(new AttentionStage(stage, problem), start);
+        ? Workload.random(problem, hiding, start)
+        : Workload.random(new AttentionStage(stage, problem), hiding, start);
   }
 
   static ExitCode exitCode(List<Trial> trials) {

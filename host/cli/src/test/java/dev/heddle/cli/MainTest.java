@@ -71,6 +71,10 @@ class MainTest {
         "compare --shape 1,1,1,x,1,1,1 | 'x' is not a whole number",
         "compare --shape 1,1,1,0,8,8,8 | seqlenQ = 0",
         "compare --shape 1,4,3,8,8,8,8 | headsQ = 4",
+        "compare --shape 1,1,1,8,8,8,8 --options softcap_x | softcap_x",
+        "compare --shape 1,1,1,8,8,8,8 --options alibi --hide most | --hide goes with --options",
+        "compare --shape 1,1,1,8,8,8,8 --options mask_qk --hide all | all",
+        "compare --options alibi | --options goes with --shape",
         "compare --shape 1,1,1,2000000000,8,8,8 | seqlenQ = 2000000000",
         "compare --shape 1,99,99,1000000,8,64,64 | 6336000000 elements",
         "compare --shape 1,1,1,8,8,8,8 --layer 1 | --shape excludes",
@@ -158,6 +162,20 @@ class MainTest {
   @Test
   void noCommandIsBadInput() {
     assertThat(heddle(new String[0]).exit()).isEqualTo(2);
+  }
+
+  @Test
+  void compareTakesOptionsAndSaysWhichKeysTheyHide() {
+    Outcome outcome =
+        heddle(
+            "compare --shape 2,4,2,9,13,8,6 --backend reference --hide most"
+                + " --options key_lengths+mask_hqk+blocks_2x4+alibi+softcap_3+sinks+dropout_0.25_9");
+    assertThat(outcome.exit()).as(outcome.err()).isZero();
+    assertThat(outcome.out())
+        .contains(
+            "mask none, key_lengths+mask_hqk+blocks_2x4+alibi+softcap_3.0+sinks+dropout_0.25_9 on"
+                + " normal random numbers, seed 0, hiding most")
+        .contains("pass");
   }
 
   @Test

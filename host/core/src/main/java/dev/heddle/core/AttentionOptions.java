@@ -262,6 +262,15 @@ public record AttentionOptions(
     return kinds;
   }
 
+  /** Those of attention or of a stage of it; none of any other operation. */
+  public static AttentionOptions of(Operation operation) {
+    return switch (operation) {
+      case AttentionProblem attention -> attention.options();
+      case AttentionStage stage -> stage.attention().options();
+      default -> NONE;
+    };
+  }
+
   /** Whether there are none. */
   public boolean isNone() {
     return equals(NONE);

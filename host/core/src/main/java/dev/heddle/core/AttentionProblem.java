@@ -103,6 +103,11 @@ public record AttentionProblem(
     return List.copyOf(specs);
   }
 
+  /** The inputs that the options add. */
+  public List<TensorSpec> optionTensors() {
+    return options.tensors(shape);
+  }
+
   @Override
   public List<TensorSpec> outputs() {
     List<TensorSpec> specs = new ArrayList<>();

@@ -54,13 +54,7 @@ public record Refusal(String limit, String reason) {
   /** Refuses an option of attention that an algorithm does not have. */
   public static Optional<Refusal> unlessOptions(
       Set<AttentionOption> supported, Operation operation, String algorithm) {
-    AttentionOptions options =
-        switch (operation) {
-          case AttentionProblem attention -> attention.options();
-          case AttentionStage stage -> stage.attention().options();
-          default -> AttentionOptions.NONE;
-        };
-    return options.kinds().stream()
+    return AttentionOptions.of(operation).kinds().stream()
         .filter(kind -> !supported.contains(kind))
         .findFirst()
         .map(kind ->

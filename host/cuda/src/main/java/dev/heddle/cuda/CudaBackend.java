@@ -1,5 +1,7 @@
 package dev.heddle.cuda;
 
+import dev.heddle.core.AttentionOption;
+import dev.heddle.core.AttentionOptions;
 import dev.heddle.core.DType;
 import dev.heddle.core.Device;
 import dev.heddle.core.Operation;
@@ -133,9 +135,15 @@ public final class CudaBackend extends KernelBackend<CudaDevice, KernelFiles> {
   }
 
   @Override
+  protected Set<AttentionOption> options(Operation operation, String algorithm) {
+    return Ladder.options(algorithm);
+  }
+
+  @Override
   protected SortedMap<String, Integer> given(CudaDevice target, Operation operation) {
     SortedMap<String, Integer> macros = Siblings.macros(operation);
     macros.put("DTYPE", Siblings.code(operation.dtype()));
+    macros.put("OPTIONS", AttentionOptions.of(operation).isNone() ? 0 : 1);
     macros.put("__CUDA_ARCH__", 10 * target.architecture());
     return macros;
   }

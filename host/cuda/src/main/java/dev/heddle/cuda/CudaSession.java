@@ -273,7 +273,12 @@ final class CudaSession extends TrackedSession<CudaTensor, CudaSession.Launchabl
 
     private void build(Loaded loaded, KernelSource source, Map<String, CudaTensor> operands) {
       Map<String, CudaTensor> tensors = withScratch(operands, CudaSession.this::reserve);
-      Map<String, DType> elements = Map.of("float", DType.FP32, "storage_t", operation().dtype());
+      Map<String, DType> elements =
+          Map.of(
+              "float", DType.FP32,
+              "storage_t", operation().dtype(),
+              "int", DType.INT32,
+              "uchar", DType.BOOL);
       for (Launch launch : recipe().launches()) {
         Signature signature = Entry.signature(source, launch.kernel(), loaded.ptx.text());
         Entry.requireBlock(launch.kernel(), launch.local(), loaded.ptx.text());

@@ -4,6 +4,7 @@ import static dev.heddle.core.kernel.Siblings.groups;
 import static dev.heddle.core.kernel.Siblings.same;
 import static dev.heddle.core.kernel.Siblings.value;
 
+import dev.heddle.core.AttentionOption;
 import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionShape;
 import dev.heddle.core.AttentionStage;
@@ -61,9 +62,9 @@ final class Ladder {
       case AttentionStage stage -> List.of("naive", "staged");
       case LinearProblem linear -> List.of("tiled", "mma");
       case HeadsTranspose heads -> List.of("transpose");
-      case CacheAppend cache -> List.of();
-      case RotaryEmbedding rotary -> List.of();
-      case LinearAttention linear -> List.of();
+      case CacheAppend cache -> List.of("append");
+      case RotaryEmbedding rotary -> List.of("embedding");
+      case LinearAttention linear -> List.of("recurrent");
     };
   }
 
@@ -79,9 +80,22 @@ final class Ladder {
       case AttentionStage stage -> FP32;
       case LinearProblem linear -> algorithm.equals("mma") ? HALVES : FP32;
       case HeadsTranspose heads -> ALL;
-      case CacheAppend cache -> Set.of();
-      case RotaryEmbedding rotary -> Set.of();
-      case LinearAttention linear -> Set.of();
+      case CacheAppend cache -> ALL;
+      case RotaryEmbedding rotary -> ALL;
+      case LinearAttention linear -> ALL;
+    };
+  }
+
+  /**
+   * The options of attention that a rung has: all, but for the scores where they are in no memory;
+   * in splitkv what decoding needs.
+   */
+  static Set<AttentionOption> options(String algorithm) {
+    return switch (algorithm) {
+      case "naive", "staged" -> AttentionOption.ALL;
+      case "flash" -> AttentionOption.WITHOUT_SCORES;
+      case "splitkv" -> Set.of(AttentionOption.KEY_LENGTHS);
+      default -> Set.of();
     };
   }
 
@@ -102,12 +116,16 @@ final class Ladder {
                 case "splitkv" -> splitKv(file, attention, tunables);
                 default ->
                     staged(
-                        Siblings.inStages(file, attention, algorithm, tunables),
+                        Siblings.withOptions(
+                            Siblings.inStages(file, attention, algorithm, tunables), attention),
                         algorithm,
                         tunables);
               };
           case AttentionStage stage ->
-              staged(Siblings.stage(file, stage, algorithm, tunables), algorithm, tunables);
+              staged(
+                  Siblings.withOptions(Siblings.stage(file, stage, algorithm, tunables), stage),
+                  algorithm,
+                  tunables);
           case LinearProblem linear ->
               algorithm.equals("mma")
                   ? linearMma(file, linear, tunables)
@@ -115,9 +133,10 @@ final class Ladder {
                           file, "linear_tiled", linear, tunables, Siblings.threads(tunables))
                       .withMemory(tilesBytes(tunables), 0);
           case HeadsTranspose heads -> heads(file, heads, tunables);
-          case CacheAppend cache -> throw Siblings.absent(cache);
-          case RotaryEmbedding rotary -> throw Siblings.absent(rotary);
-          case LinearAttention linear -> throw Siblings.absent(linear);
+          case CacheAppend cache -> Siblings.cacheAppend(file, cache, tunables);
+          case RotaryEmbedding rotary -> Siblings.rotaryEmbedding(file, rotary, tunables);
+          case LinearAttention linear ->
+              Siblings.linearAttention(file, linear, tunables).withMemory(0, 0);
         };
     return dtypes(operation, algorithm).equals(FP32)
         ? recipe
@@ -141,7 +160,10 @@ final class Ladder {
     long pStride = (long) threadsN * (blockN / threadsN | 1);
     long floats = (blockM + blockN) * qStride + blockN * vStride + blockM * pStride;
     return shared(
-        Siblings.flash(file, "attention_flash", attention, tunables, Siblings.threads(tunables)),
+        Siblings.withOptions(
+            Siblings.flash(
+                file, "attention_flash", attention, tunables, Siblings.threads(tunables)),
+            attention),
         4 * floats);
   }
 
@@ -198,8 +220,8 @@ final class Ladder {
                 List.of(parts),
                 Siblings.args(attention)),
             sharedBytes);
-    return first
-        .withLaunches(List.of(first.launches().getFirst(), combine))
+    Recipe both = first.withLaunches(List.of(first.launches().getFirst(), combine));
+    return Siblings.withKeyLengths(both, attention)
         .withScratch(
             Map.of(
                 "partial_out",
@@ -207,8 +229,7 @@ final class Ladder {
                 "partial_m",
                 rows,
                 "partial_l",
-                rows))
-        .withOptional("lse");
+                rows));
   }
 
   private static Recipe staged(

@@ -1,14 +1,20 @@
 package dev.heddle.cuda;
 
+import dev.heddle.core.AttentionOptions;
 import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionShape;
 import dev.heddle.core.AttentionStage;
+import dev.heddle.core.CacheAppend;
 import dev.heddle.core.DType;
 import dev.heddle.core.Device;
 import dev.heddle.core.HeadsTranspose;
+import dev.heddle.core.LinearAttention;
+import dev.heddle.core.LinearAttention.UpdateRule;
 import dev.heddle.core.LinearProblem;
 import dev.heddle.core.Operation;
 import dev.heddle.core.Plan;
+import dev.heddle.core.RotaryEmbedding;
+import dev.heddle.core.RotaryEmbedding.Pairing;
 import java.util.ArrayList;
 import java.util.LinkedHashSet;
 import java.util.List;
@@ -16,14 +22,18 @@ import java.util.Set;
 import java.util.stream.Stream;
 
 /**
- * The variants whose PTX the jar ships: those that are planned for the usual head dimensions, in
- * every storage type, on the device generations that there are.
+ * The variants whose PTX the jar ships: those that are planned for the usual head dimensions, with
+ * attention's options and without, in every storage type, on the device generations that there are.
  */
 final class ShippedKernels {
   private static final List<Integer> HEAD_DIMS = List.of(32, 64, 96, 128, 256);
 
   /** Sequence lengths that differ in what is planned for them: a decoded token, and long texts. */
   private static final List<Integer> LENGTHS = List.of(1, 64, 512, 4096);
+
+  /** With any option kernels take all of them. */
+  private static final List<AttentionOptions> OPTIONS =
+      List.of(AttentionOptions.NONE, AttentionOptions.NONE.withKeyLengths(true));
 
   /**
    * A generation of devices.
@@ -88,17 +98,31 @@ final class ShippedKernels {
     for (DType dtype : DType.FLOATING) {
       for (int length : LENGTHS) {
         for (int headDim : HEAD_DIMS) {
-          AttentionProblem attention =
-              AttentionProblem.of(new AttentionShape(1, 1, 1, length, 4096, headDim, headDim))
-                  .withDtype(dtype);
-          operations.add(attention);
-          Stream.of(AttentionStage.Stage.values())
-              .forEach(stage -> operations.add(new AttentionStage(stage, attention)));
+          for (AttentionOptions options : OPTIONS) {
+            AttentionProblem attention =
+                AttentionProblem.of(new AttentionShape(1, 1, 1, length, 4096, headDim, headDim))
+                    .withDtype(dtype)
+                    .withOptions(options);
+            operations.add(attention);
+            Stream.of(AttentionStage.Stage.values())
+                .forEach(stage -> operations.add(new AttentionStage(stage, attention)));
+          }
         }
         operations.add(new LinearProblem(length, 1024, 1024, true, dtype));
       }
       operations.add(new HeadsTranspose(1, 8, 8, 64, dtype));
+      operations.add(new CacheAppend(1, 8, 4096, 1, 64, dtype));
+      operations.add(new RotaryEmbedding(1, 8, 8, 64, 64, Pairing.HALF_SPLIT, 4096, dtype));
+      operations.add(linearAttention(64, dtype));
+      operations.add(linearAttention(128, dtype));
+      // With its normaliser a state of 128 rows does not fit a thread's registers.
+      operations.add(linearAttention(64, dtype).kernelised());
     }
     return operations;
+  }
+
+  private static LinearAttention linearAttention(int headDim, DType dtype) {
+    return LinearAttention.of(AttentionShape.square(1, 1, 8, headDim), UpdateRule.LINEAR)
+        .withDtype(dtype);
   }
 }

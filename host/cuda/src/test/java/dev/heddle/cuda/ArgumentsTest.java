@@ -44,7 +44,19 @@ class ArgumentsTest {
         new Mutation("lost", "attention_flash.cu", " float *__restrict__ lse,", ""),
         new Mutation("of another type", "attention_flash.cu", v, v.replace("float", "int")),
         new Mutation("member renamed", "attention_args.h", "int mask_left; ", "int mask_leften;"),
-        new Mutation("member added", "attention_args.h", "int batch; ", "int batch; int more;"));
+        new Mutation("member added", "attention_args.h", "int batch; ", "int batch; int more;"),
+        new Mutation(
+            "option of another type",
+            "attention_flash.cu",
+            "const uchar *__restrict__ mask,",
+            "const float *__restrict__ mask,"),
+        new Mutation(
+            "option lost", "attention_flash.cu", " const int *__restrict__ key_lengths,", ""),
+        new Mutation(
+            "option's member added",
+            "attention_options.h",
+            "int block_rows;",
+            "int block_rows; int more;"));
   }
 
   @ParameterizedTest
@@ -55,7 +67,7 @@ class ArgumentsTest {
     CudaBackend backend = backend(withoutBody(mutation.files(CudaBackend.RESOURCES)));
     assertThatThrownBy(() -> prepareFlash(backend))
         .isInstanceOf(IllegalStateException.class)
-        .hasMessageMatching("(?s).*(attention_flash|attention_args).*");
+        .hasMessageMatching("(?s).*(attention_flash|attention_args|attention_options).*");
     assertThat(backend.liveObjects().total()).isZero();
   }
 

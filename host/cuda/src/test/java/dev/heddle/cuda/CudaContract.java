@@ -2,6 +2,7 @@ package dev.heddle.cuda;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.heddle.core.AttentionOption;
 import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionShape;
 import dev.heddle.core.Backend;
@@ -34,8 +35,18 @@ abstract class CudaContract extends BackendContract {
     Set<DType> halves = Set.of(DType.FP16, DType.BF16);
     return switch (algorithm) {
       case "flash_mma", "mma" -> halves;
-      case "splitkv", "transpose" -> Set.copyOf(DType.FLOATING);
+      case "splitkv", "transpose", "append", "embedding", "recurrent" -> Set.copyOf(DType.FLOATING);
       default -> Set.of(DType.FP32);
+    };
+  }
+
+  @Override
+  protected Set<AttentionOption> options(Operation operation, String algorithm) {
+    return switch (algorithm) {
+      case "naive", "staged" -> AttentionOption.ALL;
+      case "flash" -> AttentionOption.WITHOUT_SCORES;
+      case "splitkv" -> Set.of(AttentionOption.KEY_LENGTHS);
+      default -> Set.of();
     };
   }
 

@@ -11,13 +11,19 @@ import static dev.heddle.cuda.PtxChange.Outcome.UNINITIALISED;
 import static dev.heddle.cuda.PtxChange.Outcome.WRONG;
 import static dev.heddle.cuda.PtxEdit.remove;
 import static dev.heddle.cuda.PtxEdit.replace;
+import static dev.heddle.cuda.PtxTrial.APPEND;
 import static dev.heddle.cuda.PtxTrial.BAND;
+import static dev.heddle.cuda.PtxTrial.BIASED;
 import static dev.heddle.cuda.PtxTrial.BLIND;
 import static dev.heddle.cuda.PtxTrial.DECODING;
 import static dev.heddle.cuda.PtxTrial.HEADS;
 import static dev.heddle.cuda.PtxTrial.INFINITE;
+import static dev.heddle.cuda.PtxTrial.KEY_LENGTHS;
 import static dev.heddle.cuda.PtxTrial.LINEAR;
 import static dev.heddle.cuda.PtxTrial.NEGATIVE;
+import static dev.heddle.cuda.PtxTrial.OPTIONS;
+import static dev.heddle.cuda.PtxTrial.RECURRENT;
+import static dev.heddle.cuda.PtxTrial.ROTARY;
 import static dev.heddle.cuda.PtxTrial.STEEP;
 
 import dev.heddle.core.DType;
@@ -608,6 +614,130 @@ final class PtxFaults {
             otherHead("const int h_kv = h /")));
   }
 
+  // ---- attention's options, in the kernels that know them
+
+  private static final String MARKED = "if (MARKED && a_rx == -INFINITY) continue;";
+
+  /** A minimum of two numbers that is always the second, or the first, one. */
+  private static PtxEdit notLess(int kept, String source) {
+    return replace("min\\.s32 (%r\\d+), (%r\\d+), (%r\\d+)", "mov.u32 $1, $" + (kept + 1))
+        .from(source);
+  }
+
+  /** Keys that are hidden and taken for weights of -inf. */
+  private static PtxEdit marksIgnored() {
+    return replace(
+            "setp\\.eq\\.f32 (%p\\d+), (%f\\d+), 0fFF800000", "setp.eq.f32 $1, $2, 0f7F800000")
+        .from(MARKED)
+        .every();
+  }
+
+  /** The number of a key in the place of that of its block. */
+  private static PtxEdit keyForBlock() {
+    return replace("div\\.s32 (%r\\d+), (%r\\d+), %r\\d+", "mov.u32 $1, $2")
+        .from("return !head.block_mask[row * head.block_columns")
+        .every();
+  }
+
+  private static PtxEdit lengthsIgnored() {
+    return notLess(2, "args.seqlen_k = min(max(key_lengths[b], 0), args.seqlen_k);");
+  }
+
+  private static PtxEdit dropoutThreshold(String comparison) {
+    return replace("setp\\.lt\\.u32", "setp." + comparison)
+        .from("return word >= (uint)options.dropout_threshold");
+  }
+
+  private static Stream<PtxChange> options() {
+    Rung naiveSoftmax = new Rung("naive", "attention_softmax_naive", DType.FP32);
+    Rung naiveValues = new Rung("naive", "attention_values_naive", DType.FP32);
+    Rung softmax = new Rung("staged", "attention_softmax_staged", DType.FP32);
+    Rung values = new Rung("staged", "attention_values_staged", DType.FP32);
+    Rung flash = new Rung("flash", "attention_flash", DType.FP32);
+    Rung splits = new Rung("splitkv", "attention_splitkv", DType.FP32);
+    Rung combine = new Rung("splitkv", "attention_combine", DType.BF16);
+    return Stream.of(
+        splits.change("keys behind the sequence's last", WRONG, KEY_LENGTHS, lengthsIgnored()),
+        combine.change("splits behind the sequence's last", WRONG, KEY_LENGTHS, lengthsIgnored()),
+        naiveSoftmax.change(
+            "all queries have the first one's mask",
+            WRONG,
+            OPTIONS,
+            replace("mul\\.lo\\.s64 (%rd\\d+), .*;", "mov.u64 $1, 0;")
+                .from("head.mask_stride = (size_t)options.mask_stride_q * args.seqlen_k;")),
+        naiveSoftmax.change(
+            "rows of the mask twice as long",
+            OUT_OF_BOUNDS,
+            OPTIONS,
+            replace("mul\\.lo\\.s64 (%rd\\d+), (%rd\\d+), (%rd\\d+);", "mad.lo.s64 $1, $2, $3, $3;")
+                .from("head.mask_stride = (size_t)options.mask_stride_q * args.seqlen_k;")),
+        naiveSoftmax.change(
+            "scores capped to almost nothing",
+            WRONG,
+            OPTIONS,
+            replace("div\\.rn\\.f32 (%f\\d+), (%f\\d+), %f\\d+;", "mul.f32 $1, $2, 0f38D1B717;")
+                .from("options.softcap * tanh(raw / options.softcap)")
+                .every()),
+        naiveSoftmax.change(
+            "dropout's words compared as if they had a sign",
+            WRONG,
+            OPTIONS,
+            dropoutThreshold("lt.s32")),
+        naiveValues.change("a key for its block", OUT_OF_BOUNDS, OPTIONS, keyForBlock()),
+        naiveValues.change(
+            "values of hidden keys are read",
+            WRONG,
+            OPTIONS,
+            replace("setp\\.eq\\.s16 (%p\\d+), (%rs\\d+), 0", "setp.eq.s16 $1, $2, 2")
+                .from("if (head.mask && !head.mask[")
+                .every()),
+        softmax.change("what stays is dropped", WRONG, OPTIONS, dropoutThreshold("ge.u32")),
+        softmax.change(
+            "lower halves of dropout's products",
+            WRONG,
+            OPTIONS,
+            replace("mul\\.hi\\.u32", "mul.lo.s32").from("PHILOX_ROUND(uint, __umulhi").every()),
+        softmax.change(
+            "a sink for every thread of the row",
+            WRONG,
+            OPTIONS,
+            replace("or\\.pred (%p\\d+), (%p\\d+), (%p\\d+);", "mov.pred $1, $3;")
+                .from("float l_i = t > 0 || head.sink == -INFINITY")),
+        softmax.change(
+            "scores far behind their row",
+            OUT_OF_BOUNDS,
+            BIASED,
+            replace("st\\.global\\.f32 \\[(%rd\\d+)(?:\\+512)?\\]", "st.global.f32 [$1+65536]")
+                .from("if (options.score_stage == STAGE_BIASED) score_output[j] = s;")
+                .every()),
+        values.change("marks ignored", WRONG, OPTIONS, marksIgnored()),
+        values.change(
+            "marks read without a barrier",
+            RACE,
+            OPTIONS,
+            noBarrier("__syncthreads(); } if (key >= shared_begin")),
+        flash.change("keys behind the sequence's last", WRONG, OPTIONS, lengthsIgnored()),
+        flash.change(
+            "masks of queries behind the last",
+            OUT_OF_BOUNDS,
+            OPTIONS,
+            notLess(1, "const int i = min(row0 + row, last_row);").every()),
+        flash.change("marks ignored", WRONG, OPTIONS, marksIgnored()),
+        flash.change(
+            "marks dropped",
+            WRONG,
+            OPTIONS,
+            remove("@%p\\d+ bra").from("if (*p != -INFINITY) *p *= dropout_factor(")),
+        flash.change(
+            "a tile skipped of which a block shows something",
+            WRONG,
+            OPTIONS,
+            replace("div\\.s32 (%r\\d+), %r\\d+, %r\\d+", "mov.u32 $1, -1")
+                .from(
+                    "!meets_block(head, options, 1, first_row, last_row, key, min(key + tile_keys")
+                .nth(0)));
+  }
+
   // ---- linear_tiled, linear_mma and heads_transpose
 
   private static final String LINEAR_STEP =
@@ -677,6 +807,66 @@ final class PtxFaults {
                 .nth(1)));
   }
 
+  // ---- cache_append, rotary_embedding and linear_attention_recurrent
+
+  private static final String MOVE = "mov.f32 $1, $2;";
+
+  private static Stream<PtxChange> tokens() {
+    Rung append = new Rung("append", "cache_append", DType.BF16);
+    Rung rotary = new Rung("embedding", "rotary_embedding", DType.FP16);
+    Rung recurrent = new Rung("recurrent", "linear_attention_recurrent", DType.FP32);
+    return Stream.of(
+        append.change(
+            "first element of the cache",
+            WRONG,
+            APPEND,
+            comparison("ge", "gt", "if (e >= first && e < first + added) {")),
+        append.change("length of the first sequence", WRONG, APPEND, firstOf("args.heads], 0)")),
+        append.change(
+            "rows of the first head",
+            WRONG,
+            APPEND,
+            replace("add\\.s64 (%rd\\d+), %rd\\d+, (%rd\\d+);", "mov.u64 $1, $2;")
+                .from("y[e] = x[e - first];")
+                .nth(0)),
+        rotary.change(
+            "turned the other way",
+            WRONG,
+            ROTARY,
+            replace("neg\\.f32 (%f\\d+), (%f\\d+);", MOVE).from("-(b * sin_table[i])").every()),
+        rotary.change("positions of the first sequence", WRONG, ROTARY, firstOf("bh / args.heads")),
+        rotary.change(
+            "tokens beyond the last",
+            OUT_OF_BOUNDS,
+            ROTARY,
+            noGuard("if (s >= args.seqlen) return;")),
+        recurrent.change(
+            "value not corrected",
+            WRONG,
+            RECURRENT,
+            replace("sub\\.f32 (%f\\d+), (%f\\d+), %f\\d+;", MOVE).from("(u - found);")),
+        recurrent.change(
+            "state does not fade",
+            WRONG,
+            RECURRENT,
+            replace("mul\\.f32 (%f\\d+), %f\\d+, (%f\\d+);", MOVE).from("s[d] *= gate;").every()),
+        recurrent.change(
+            "scale left out",
+            WRONG,
+            RECURRENT,
+            replace("mul\\.f32 (%f\\d+), %f\\d+, (%f\\d+);", MOVE).from("o *= args.scale;")),
+        recurrent.change(
+            "columns beyond the last",
+            OUT_OF_BOUNDS,
+            RECURRENT,
+            noGuard("if (column >= args.head_dim_v) return;")));
+  }
+
+  /** An index that is 0 whatever is divided. */
+  private static PtxEdit firstOf(String source) {
+    return replace("div\\.s32 (%r\\d+), .*;", "mov.u32 $1, 0;").from(source);
+  }
+
   // ---- no faults: the name says why
 
   private static Stream<PtxChange> equivalents() {
@@ -722,7 +912,9 @@ final class PtxFaults {
             splitKv(DType.FP32),
             splitKv(DType.BF16),
             inStages(),
+            options(),
             layers(),
+            tokens(),
             equivalents())
         .flatMap(changes -> changes);
   }

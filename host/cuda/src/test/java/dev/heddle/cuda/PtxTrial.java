@@ -1,13 +1,23 @@
 package dev.heddle.cuda;
 
+import dev.heddle.core.AttentionOptions;
+import dev.heddle.core.AttentionOptions.Blocks;
+import dev.heddle.core.AttentionOptions.Broadcast;
+import dev.heddle.core.AttentionOptions.Dropout;
+import dev.heddle.core.AttentionOptions.ScoreStage;
 import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionShape;
 import dev.heddle.core.BandMask;
+import dev.heddle.core.CacheAppend;
 import dev.heddle.core.DType;
 import dev.heddle.core.HeadsTranspose;
 import dev.heddle.core.HostTensor;
+import dev.heddle.core.LinearAttention;
+import dev.heddle.core.LinearAttention.UpdateRule;
 import dev.heddle.core.LinearProblem;
 import dev.heddle.core.Operation;
+import dev.heddle.core.RotaryEmbedding;
+import dev.heddle.core.RotaryEmbedding.Pairing;
 import dev.heddle.reference.KernelTrial;
 import java.util.Map;
 import java.util.Optional;
@@ -56,6 +66,42 @@ final class PtxTrial {
               .withMask(new BandMask(500, 0, BandMask.Alignment.BOTTOM_RIGHT)),
           inputs -> {});
 
+  /** Decoding where the second sequence ends within a split and has none after it. */
+  static final PtxTrial KEY_LENGTHS =
+      new PtxTrial(
+          "key lengths",
+          AttentionProblem.of(new AttentionShape(2, 8, 2, 3, 700, 64, 64))
+              .withMask(new BandMask(500, 0, BandMask.Alignment.BOTTOM_RIGHT))
+              .withOptions(AttentionOptions.NONE.withKeyLengths(true)),
+          PtxTrial::setKeyLengths);
+
+  private static final AttentionProblem WITH_OPTIONS =
+      AttentionProblem.of(new AttentionShape(2, 2, 1, 70, 200, 64, 64))
+          .withMask(new BandMask(150, 9, BandMask.Alignment.BOTTOM_RIGHT))
+          .withOptions(
+              AttentionOptions.NONE
+                  .withKeyLengths(true)
+                  .withMask(Broadcast.FULL)
+                  .withBias(Broadcast.MATRIX)
+                  .withAlibi(true)
+                  .withSoftcap(2)
+                  .withSinks(true)
+                  .withBlocks(new Blocks(16, 24, false, false))
+                  .withDropout(new Dropout(0.3f, 0x0123_4567_89ab_cdefL)));
+
+  /**
+   * Every option that needs no scores in memory. One key has values that are no numbers, and is
+   * hidden from every query by the mask.
+   */
+  static final PtxTrial OPTIONS = new PtxTrial("options", WITH_OPTIONS, PtxTrial::setOptions);
+
+  /** The same with the scores as an output. */
+  static final PtxTrial BIASED =
+      new PtxTrial(
+          "biased",
+          WITH_OPTIONS.withOptions(WITH_OPTIONS.options().withScoreOutput(ScoreStage.BIASED)),
+          PtxTrial::setOptions);
+
   /** More steps than there are stages; the last of them uses a tile that results pass through. */
   static final PtxTrial LINEAR =
       new PtxTrial("linear", new LinearProblem(150, 264, 136, true, DType.FP32), inputs -> {});
@@ -63,6 +109,24 @@ final class PtxTrial {
   /** Rows of an odd number of elements. */
   static final PtxTrial HEADS =
       new PtxTrial("heads", new HeadsTranspose(2, 13, 5, 33, DType.FP32), inputs -> {});
+
+  static final PtxTrial APPEND =
+      new PtxTrial("append", new CacheAppend(3, 2, 37, 5, 33, DType.FP32), inputs -> {});
+
+  /** A part of the head, and tokens that end in the middle of a block. */
+  static final PtxTrial ROTARY =
+      new PtxTrial(
+          "rotary",
+          new RotaryEmbedding(2, 3, 19, 45, 38, Pairing.HALF_SPLIT, 30, DType.FP32),
+          inputs -> {});
+
+  /** Columns that end in the middle of a block, and query heads that share a state. */
+  static final PtxTrial RECURRENT =
+      new PtxTrial(
+          "recurrent",
+          LinearAttention.of(new AttentionShape(2, 4, 2, 13, 13, 16, 37), UpdateRule.GATED_DELTA)
+              .withInitialState(true),
+          inputs -> {});
 
   private final String name;
   private final Operation operation;
@@ -90,8 +154,43 @@ final class PtxTrial {
     return name;
   }
 
+  private static HostTensor input(Map<String, HostTensor> inputs, String name) {
+    return Optional.ofNullable(inputs.get(name)).orElseThrow();
+  }
+
+  private static void setKeyLengths(Map<String, HostTensor> inputs) {
+    HostTensor keyLengths = input(inputs, "key_lengths");
+    keyLengths.set(0, input(inputs, "k").shape().dim(2));
+    keyLengths.set(1, 130);
+  }
+
+  private static void setOptions(Map<String, HostTensor> inputs) {
+    setKeyLengths(inputs);
+    HostTensor mask = input(inputs, "mask");
+    HostTensor bias = input(inputs, "bias");
+    HostTensor blocks = input(inputs, "block_mask");
+    HostTensor v = input(inputs, "v");
+    int keys = mask.shape().rowLength();
+    int width = v.shape().rowLength();
+    int hidden = 61;
+    for (int e = 0; e < mask.size(); e++) {
+      mask.set(e, e % keys == hidden || e % 7 == 3 ? 0 : 1);
+    }
+    for (int e = 0; e < bias.size(); e += 11) {
+      bias.set(e, Float.NEGATIVE_INFINITY);
+    }
+    for (int e = 0; e < blocks.size(); e++) {
+      blocks.set(e, e % 4 == 2 ? 0 : 1);
+    }
+    for (int row = hidden; row < v.size() / width; row += keys) {
+      for (int d = 0; d < width; d++) {
+        v.set(row * width + d, Float.NaN);
+      }
+    }
+  }
+
   private static void makeValuesInfinite(Map<String, HostTensor> inputs) {
-    HostTensor v = Optional.ofNullable(inputs.get("v")).orElseThrow();
+    HostTensor v = input(inputs, "v");
     int width = v.shape().rowLength();
     int key = 60;
     for (int d = 0; d < width; d++) {

@@ -16,6 +16,9 @@ import dev.heddle.model.Encoder;
 import dev.heddle.model.MiniLm;
 import dev.heddle.model.SentenceTokenizer;
 import dev.heddle.model.Tokens;
+import dev.heddle.reference.FuzzOptionValues;
+import dev.heddle.reference.FuzzOptionValues.Hiding;
+import dev.heddle.reference.FuzzOptionValues.Size;
 import dev.heddle.reference.ReferenceBackend;
 import java.util.ArrayList;
 import java.util.HashMap;
@@ -91,36 +94,63 @@ public record Workload(
   }
 
   /**
-   * One attention problem on standard normal q, k and v.
+   * One attention problem on standard normal q, k and v; its options' tensors hide one key in eight
+   * and are otherwise of ordinary size.
    *
    * @throws IllegalArgumentException when a tensor is too large for the host
    */
   public static Workload random(AttentionProblem problem, long seed) {
-    return random(problem, describe(problem), seed);
+    return random(problem, Hiding.FEW, seed);
+  }
+
+  /**
+   * As {@link #random(AttentionProblem, long)}.
+   *
+   * @param hiding which keys the options' tensors hide
+   */
+  public static Workload random(AttentionProblem problem, Hiding hiding, long seed) {
+    return random(problem, problem, describe(problem), hiding, seed);
+  }
+
+  /** As {@link #random(AttentionStage, Hiding, long)}, one key in eight hidden by the options. */
+  public static Workload random(AttentionStage stage, long seed) {
+    return random(stage, Hiding.FEW, seed);
   }
 
   /**
    * One stage of an attention problem on standard normal inputs.
    *
+   * @param hiding which keys the options' tensors hide
    * @throws IllegalArgumentException when a tensor is too large for the host
    */
-  public static Workload random(AttentionStage stage, long seed) {
+  public static Workload random(AttentionStage stage, Hiding hiding, long seed) {
+    AttentionProblem problem = stage.attention();
     String name = stage.stage().name().toLowerCase(Locale.ROOT);
-    return random(stage, "stage " + name + " of " + describe(stage.attention()), seed);
+    return random(stage, problem, "stage " + name + " of " + describe(problem), hiding, seed);
   }
 
-  private static Workload random(Operation operation, String description, long seed) {
+  private static Workload random(
+      Operation operation, AttentionProblem problem, String description, Hiding hiding, long seed) {
+    FuzzOptionValues optionValues = new FuzzOptionValues(hiding, Size.NORMAL);
+    List<TensorSpec> ofOptions = problem.optionTensors();
     Chain chain = Chain.of(operation);
     requireRoom(chain);
     Map<String, HostTensor> inputs = new HashMap<>();
     long tensorSeed = seed;
     for (TensorSpec spec : operation.inputs()) {
-      inputs.put(spec.name(), HostTensor.gaussian(spec.shape(), spec.dtype(), tensorSeed));
+      inputs.put(
+          spec.name(),
+          ofOptions.contains(spec)
+              ? optionValues.draw(spec, problem.shape().seqlenK(), tensorSeed)
+              : HostTensor.gaussian(spec.shape(), spec.dtype(), tensorSeed));
       // An odd constant keeps the streams apart for every seed.
       tensorSeed += 0x9E3779B97F4A7C15L;
     }
     return new Workload(
-        description + " on normal random numbers, seed " + seed,
+        description
+            + " on normal random numbers, seed "
+            + seed
+            + (problem.options().hidesKeys() ? ", hiding " + hiding.label() : ""),
         Optional.empty(),
         operation,
         chain,

@@ -82,6 +82,18 @@ final class Ladder {
     return recipe.withMacro("DTYPE", Siblings.code(operation.dtype()));
   }
 
+  private static Recipe attention(
+      String file,
+      AttentionProblem attention,
+      String algorithm,
+      SortedMap<String, Integer> tunables) {
+    return switch (algorithm) {
+      case "flash" -> TileRecipes.flash(file, attention, tunables);
+      case "flash_cpu" -> flashCpu(file, attention, tunables);
+      default -> TileRecipes.inStages(file, attention, algorithm, tunables);
+    };
+  }
+
   /**
    * Iterations of all its loops together, at most, that a work-item of a kernel makes whose loops
    * are as long as the tokens times the head; 0 for the other kernels.
@@ -100,18 +112,6 @@ final class Ladder {
             + shape.groupSize();
     long eachToken = passes * overTheHead + 3L * shape.groupSize() + 4;
     return shape.seqlenK() * eachToken + 5 * overTheHead;
-  }
-
-  private static Recipe attention(
-      String file,
-      AttentionProblem attention,
-      String algorithm,
-      SortedMap<String, Integer> tunables) {
-    return switch (algorithm) {
-      case "flash" -> TileRecipes.flash(file, attention, tunables);
-      case "flash_cpu" -> flashCpu(file, attention, tunables);
-      default -> TileRecipes.inStages(file, attention, algorithm, tunables);
-    };
   }
 
   // ---- processors

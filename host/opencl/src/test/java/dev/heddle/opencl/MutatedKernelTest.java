@@ -2,6 +2,11 @@ package dev.heddle.opencl;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.heddle.core.AttentionOptions;
+import dev.heddle.core.AttentionOptions.Blocks;
+import dev.heddle.core.AttentionOptions.Broadcast;
+import dev.heddle.core.AttentionOptions.Dropout;
+import dev.heddle.core.AttentionOptions.ScoreStage;
 import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionShape;
 import dev.heddle.core.BandMask;
@@ -9,6 +14,7 @@ import dev.heddle.core.CacheAppend;
 import dev.heddle.core.DType;
 import dev.heddle.core.Device;
 import dev.heddle.core.HeadsTranspose;
+import dev.heddle.core.HostTensor;
 import dev.heddle.core.LinearAttention;
 import dev.heddle.core.LinearAttention.UpdateRule;
 import dev.heddle.core.LinearProblem;
@@ -18,6 +24,9 @@ import dev.heddle.core.RotaryEmbedding.Pairing;
 import dev.heddle.reference.KernelTrial;
 import dev.heddle.reference.Mutation;
 import dev.heddle.reference.Verdict;
+import java.util.Map;
+import java.util.Objects;
+import java.util.function.IntToDoubleFunction;
 import java.util.stream.Stream;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
@@ -45,6 +54,24 @@ class MutatedKernelTest {
   private static final Operation SHARED_BETA =
       LinearAttention.of(TOKENS, UpdateRule.DELTA).withBetaShared(true);
 
+  /** All options that flash has, with a bias and slopes that differ from head to head. */
+  private static final AttentionProblem OPTIONS =
+      AttentionProblem.of(new AttentionShape(2, 4, 2, 71, 90, 40, 33))
+          .withMask(new BandMask(60, 9, BandMask.Alignment.BOTTOM_RIGHT))
+          .withOptions(
+              AttentionOptions.NONE
+                  .withKeyLengths(true)
+                  .withMask(Broadcast.FULL)
+                  .withBias(new Broadcast(false, true, true))
+                  .withAlibi(true)
+                  .withSoftcap(2)
+                  .withSinks(true)
+                  .withBlocks(new Blocks(8, 16, true, true))
+                  .withDropout(new Dropout(0.6f, 11)));
+
+  private static final Operation SCORES =
+      OPTIONS.withOptions(OPTIONS.options().withScoreOutput(ScoreStage.RAW));
+
   /** A fault, and the rung that has it. */
   record Faulty(Operation operation, String algorithm, Mutation mutation) {
     @Override
@@ -54,13 +81,17 @@ class MutatedKernelTest {
   }
 
   static Stream<Faulty> faults() {
+    return Stream.concat(plainFaults(), optionFaults());
+  }
+
+  private static Stream<Faulty> plainFaults() {
     return Stream.of(
         attention("naive", "scale left out", "exp(scale * (", "exp(("),
         attention(
             "naive",
             "one key too many",
-            "j < end_key; j++) {\n    o",
-            "j <= end_key; j++) {\n    o"),
+            "j < end_key; j++) {\n    if",
+            "j <= end_key; j++) {\n    if"),
         attention(
             "naive",
             "query heads share the wrong key head",
@@ -68,7 +99,7 @@ class MutatedKernelTest {
             "h % args.heads_kv"),
         attention(
             "naive", "no tail guard", "if (d >= HEAD_DIM_V || i >= args.seqlen_q) return;", ""),
-        attention("naive", "weights not divided by their sum", "- m)) / l", "- m))"),
+        attention("naive", "weights not divided by their sum", "- m_safe)) / l", "- m_safe))"),
         attention(
             "naive",
             "a write beside the scores, which only their guard band shows",
@@ -99,15 +130,23 @@ class MutatedKernelTest {
         attention(
             "flash", "accumulator not rescaled", "acc[r * COLUMNS_EACH + c] *= alpha[r];", ";"),
         attention("flash", "sum not rescaled", "l_i[r] *= alpha[r];", ""),
-        attention("flash", "mask one key late", "j >= end_key[r])", "j > end_key[r])"),
-        attention("flash", "scale left out", "SCORE_SCALE(args);", "LOG2_E;"),
+        options(
+            CAUSAL,
+            "flash",
+            "mask one key late",
+            "in_band = j >= first_key && j < end_key;",
+            "in_band = j >= first_key && j <= end_key;"),
+        attention("flash", "scale left out", "SCORE_SCALE(own);", "LOG2_E;"),
         attention(
-            "flash", "last tile skipped", "key < tiles_end; key", "key + BLOCK_N < tiles_end; key"),
+            "flash",
+            "last tile skipped",
+            "while (key < tiles_end)",
+            "while (key + BLOCK_N < tiles_end)"),
         attention(
             "flash",
             "tiles start one late",
-            "FIRST_KEY(args, row0) / BLOCK_N * BLOCK_N",
-            "(FIRST_KEY(args, row0) / BLOCK_N + 1) * BLOCK_N"),
+            "FIRST_KEY(own, row0) / BLOCK_N * BLOCK_N",
+            "(FIRST_KEY(own, row0) / BLOCK_N + 1) * BLOCK_N"),
         attention(
             "flash",
             "batch left out of the keys",
@@ -121,7 +160,7 @@ class MutatedKernelTest {
         attention(
             "flash",
             "lse in units of log2",
-            "LOG_SUM_EXP(args, m_i[r], l)",
+            "LOG_SUM_EXP(own, m_i[r], l)",
             "m_i[r] * scale + log2(l)"),
         attention("flash_cpu", "accumulator not rescaled", "* alpha[c];", ";"),
         attention(
@@ -143,8 +182,8 @@ class MutatedKernelTest {
         attention(
             "flash_cpu",
             "rows beyond the last stored",
-            "r < rows; r++) {\n    const int any",
-            "r < min(rows + 8, BLOCK_M); r++) {\n    const int any"),
+            "r < rows; r++) {\n    const float l",
+            "r < min(rows + 8, BLOCK_M); r++) {\n    const float l"),
         attention(
             "flash_cpu",
             "last columns shifted",
@@ -250,12 +289,126 @@ class MutatedKernelTest {
             "to_float(q[q_row * HEAD_DIM + d])"));
   }
 
-  private static Faulty attention(
-      String algorithm, String name, String original, String replacement) {
+  /** Faults in what the options do: of the shared formulas, each on a rung where it runs. */
+  private static Stream<Faulty> optionFaults() {
+    return Stream.of(
+        options(
+            SCORES,
+            "naive",
+            "softcap after the bias",
+            "? biased(head, capped, i, j)",
+            "? softcapped(options, biased(head, raw, i, j))"),
+        options(SCORES, "naive", "ALiBi's sign", "fma(-head.slope", "fma(head.slope"),
+        options(
+            OPTIONS,
+            "flash",
+            "ALiBi from another diagonal",
+            "i + head.own.mask_offset - j",
+            "i + head.own.mask_offset + 1 - j"),
+        options(
+            SCORES,
+            "staged",
+            "mask as wide as its sequence",
+            "options.mask_stride_q * args.seqlen_k",
+            "options.mask_stride_q * head->own.seqlen_k"),
+        options(
+            OPTIONS,
+            "flash_cpu",
+            "heads share the first one's bias",
+            "(size_t)h * options.bias_stride_h",
+            "(size_t)0 * options.bias_stride_h"),
+        options(
+            SCORES, "naive", "one key too many", "max(key_lengths[b],", "max(key_lengths[b] + 1,"),
+        options(
+            OPTIONS,
+            "flash_cpu",
+            "diagonal of the longest sequence for all",
+            "if (options.bottom_right)",
+            "if (!options.bottom_right)"),
+        options(
+            SCORES,
+            "naive",
+            "rows of blocks for columns",
+            "j / options.block_keys]",
+            "j / options.block_rows]"),
+        options(
+            OPTIONS,
+            "flash",
+            "tiles with a hidden block skipped",
+            "!meets_block(head, options, 1, first_row",
+            "meets_block(head, options, 0, first_row"),
+        options(
+            SCORES, "staged", "dropout by half of the words", "j % 2 == 0 ? even : odd", "even"),
+        options(
+            OPTIONS,
+            "flash",
+            "dropout's threshold read with a sign",
+            "word >= (uint)options",
+            "(int)word >= (int)options"),
+        options(SCORES, "staged", "one sink for all heads", "sinks[h]", "sinks[0]"),
+        options(
+            SCORES,
+            "naive",
+            "score of another stage",
+            "score_output[j] = raw",
+            "score_output[j] = s"),
+        optional(
+            SCORES,
+            "naive",
+            "hidden values multiplied",
+            "if (hides(head, options, i, j)) continue;",
+            ""),
+        optional(
+            SCORES,
+            "staged",
+            "hidden values multiplied",
+            "if (hides_some(head)) mark_hidden",
+            "if (!OPTIONS) mark_hidden"),
+        optional(
+            SCORES,
+            "staged",
+            "lse without the sink",
+            "LOG_SUM_EXP(own, m_i, l_i)",
+            "LOG_SUM_EXP(own, m_i, l_i - exp(head.sink - m_i))"),
+        optional(
+            OPTIONS,
+            "flash",
+            "sink missing from the sum",
+            "!= -INFINITY ? 1.0f : 0.0f",
+            "!= 0.0f ? 0.0f : 0.0f"),
+        optional(
+            OPTIONS,
+            "flash_cpu",
+            "sink missing from the maximum",
+            "m_i[c] = head.sink",
+            "m_i[c] = -INFINITY"),
+        optional(OPTIONS, "flash_cpu", "keys of a bias in the lanes", "transpose16(added);", ""),
+        optional(OPTIONS, "flash_cpu", "one word for four keys", "words[a] >=", "words[0] >="),
+        optional(
+            OPTIONS,
+            "flash_cpu",
+            "hidden values multiplied",
+            "select(p, s, s == -INFINITY) : p",
+            "p : p"));
+  }
+
+  private static Faulty options(
+      Operation operation, String algorithm, String name, String original, String replacement) {
     return new Faulty(
-        CAUSAL,
+        operation, algorithm, new Mutation(name, "score_options.h", original, replacement));
+  }
+
+  private static Faulty optional(
+      Operation operation, String algorithm, String name, String original, String replacement) {
+    return new Faulty(
+        operation,
         algorithm,
         new Mutation(name, "attention_" + algorithm + ".cl", original, replacement));
+  }
+
+  private static Faulty attention(
+      String algorithm, String name, String original, String replacement) {
+    return optional(CAUSAL, algorithm, name, original, replacement);
   }
 
   private static Faulty append(String name, String original, String replacement) {
@@ -295,6 +448,8 @@ class MutatedKernelTest {
   static Stream<org.junit.jupiter.params.provider.Arguments> rungs() {
     return Stream.of(
             CAUSAL,
+            OPTIONS,
+            SCORES,
             LINEAR,
             HEADS,
             APPEND,
@@ -314,7 +469,34 @@ class MutatedKernelTest {
 
   private static Verdict verdict(OpenClBackend backend, Operation operation, String algorithm) {
     Device device = Processor.of(backend, CAUSAL);
-    return KernelTrial.of(operation)
+    return KernelTrial.of(operation, MutatedKernelTest::hideSome)
         .verdict(backend, device, backend.plan(device, operation, algorithm));
+  }
+
+  /** Gives what hides keys values that hide some, and the value of one that nobody sees NaN. */
+  private static void hideSome(Map<String, HostTensor> inputs) {
+    int hiddenKey = 5;
+    inputs.computeIfPresent(
+        "key_lengths", (name, lengths) -> HostTensor.of(lengths.shape(), new int[] {59, 90}));
+    inputs.computeIfPresent("block_mask", (name, blocks) -> set(blocks, i -> i % 5 < 2 ? 0 : 1));
+    inputs.computeIfPresent(
+        "bias",
+        (name, bias) -> set(bias, i -> i % 11 == 3 ? Float.NEGATIVE_INFINITY : bias.get(i)));
+    if (inputs.containsKey("mask")) {
+      int keys = OPTIONS.shape().seqlenK();
+      int width = OPTIONS.shape().headDimV();
+      set(
+          Objects.requireNonNull(inputs.get("mask")),
+          i -> i % 7 == 0 || i % keys == hiddenKey ? 0 : 1);
+      HostTensor v = Objects.requireNonNull(inputs.get("v"));
+      set(v, i -> i / width % keys == hiddenKey ? Float.NaN : v.get(i));
+    }
+  }
+
+  private static HostTensor set(HostTensor tensor, IntToDoubleFunction values) {
+    for (int i = 0; i < tensor.size(); i++) {
+      tensor.set(i, (float) values.applyAsDouble(i));
+    }
+    return tensor;
   }
 }

@@ -1,5 +1,10 @@
 package dev.heddle.opencl;
 
+import dev.heddle.core.AttentionOptions;
+import dev.heddle.core.AttentionOptions.Blocks;
+import dev.heddle.core.AttentionOptions.Broadcast;
+import dev.heddle.core.AttentionOptions.Dropout;
+import dev.heddle.core.AttentionOptions.ScoreStage;
 import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionShape;
 import dev.heddle.core.AttentionStage;
@@ -8,6 +13,7 @@ import dev.heddle.core.CacheAppend;
 import dev.heddle.core.DType;
 import dev.heddle.core.Device;
 import dev.heddle.core.HeadsTranspose;
+import dev.heddle.core.HostTensor;
 import dev.heddle.core.LinearAttention;
 import dev.heddle.core.LinearAttention.UpdateRule;
 import dev.heddle.core.LinearProblem;
@@ -21,7 +27,9 @@ import dev.heddle.reference.Mutation;
 import dev.heddle.reference.Verdict;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.function.Function;
+import java.util.stream.Stream;
 
 /**
  * Runs every kernel on small problems under Oclgrind, in a JVM of its own: the simulator can't
@@ -50,7 +58,9 @@ final class OclgrindRun {
       for (String algorithm : backend.algorithms(device, operation)) {
         if (!faulty || algorithm.equals(args[3])) {
           Plan plan = backend.plan(device, operation, algorithm);
-          Verdict verdict = KernelTrial.of(operation).verdict(backend, device, plan);
+          Verdict verdict =
+              KernelTrial.of(operation, inputs -> change(operation, inputs))
+                  .verdict(backend, device, plan);
           System.out.printf(
               "%s%s %s %s %s%n",
               VERDICT, operation.dtype().label(), operation.name(), algorithm, verdict.label());
@@ -63,9 +73,48 @@ final class OclgrindRun {
   }
 
   private static List<Operation> operations() {
-    return DType.FLOATING.stream()
-        .flatMap(dtype -> wide().stream().map(operation -> operation.withDtype(dtype)))
-        .toList();
+    Stream<Operation> everyType =
+        DType.FLOATING.stream()
+            .flatMap(dtype -> wide().stream().map(operation -> operation.withDtype(dtype)));
+    return Stream.concat(everyType, optional().stream()).toList();
+  }
+
+  /** Attention with every option; the options read no operands, so one storage type does. */
+  private static List<Operation> optional() {
+    AttentionProblem problem =
+        AttentionProblem.of(new AttentionShape(2, 2, 1, 19, 37, 9, 5))
+            .withMask(BandMask.causal(BandMask.Alignment.BOTTOM_RIGHT))
+            .withOptions(
+                AttentionOptions.NONE
+                    .withKeyLengths(true)
+                    .withMask(Broadcast.FULL)
+                    .withBias(Broadcast.MATRIX)
+                    .withAlibi(true)
+                    .withSoftcap(3)
+                    .withSinks(true)
+                    .withBlocks(new Blocks(8, 16, true, true))
+                    .withDropout(new Dropout(0.3f, 7)));
+    return List.of(
+        problem,
+        new AttentionStage(
+            AttentionStage.Stage.SOFTMAX,
+            problem.withOptions(problem.options().withScoreOutput(ScoreStage.BIASED))));
+  }
+
+  /** Of attention: lengths within the keys, and masks of which a third hides. */
+  private static void change(Operation operation, Map<String, HostTensor> inputs) {
+    if (!(operation instanceof AttentionProblem || operation instanceof AttentionStage)) {
+      return;
+    }
+    inputs.forEach((name, tensor) -> {
+      for (int i = 0; i < tensor.size(); i++) {
+        switch (tensor.dtype()) {
+          case INT32 -> tensor.set(i, i == 0 ? 23 : 37);
+          case BOOL -> tensor.set(i, i % 3 == 1 ? 0 : 1);
+          default -> {}
+        }
+      }
+    });
   }
 
   private static List<Operation> wide() {

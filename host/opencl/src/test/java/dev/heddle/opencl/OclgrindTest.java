@@ -24,7 +24,7 @@ class OclgrindTest {
   @Test
   void noKernelRacesOrTouchesWhatItShouldNot() throws Exception {
     List<String> output = run();
-    assertThat(verdicts(output)).hasSize(3 * 18).allMatch(line -> line.endsWith(" pass"));
+    assertThat(verdicts(output)).hasSize(3 * 18 + 6).allMatch(line -> line.endsWith(" pass"));
     assertThat(output).filteredOn(OclgrindTest::isFinding).isEmpty();
   }
 
@@ -33,8 +33,8 @@ class OclgrindTest {
     List<String> output =
         run(
             "attention_flash.cl",
-            "    barrier(CLK_LOCAL_MEM_FENCE);\n  }\n\n  // ---- divide",
-            "  }\n\n  // ---- divide",
+            "    barrier(CLK_LOCAL_MEM_FENCE);\n    key = visible_tile",
+            "    key = visible_tile",
             "flash");
     assertThat(output).anyMatch(line -> line.contains("data race"));
   }
@@ -52,13 +52,25 @@ class OclgrindTest {
 
   @Test
   void aMissingInitialisationIsReported() throws Exception {
-    List<String> output = run("attention_naive.cl", "  float l = 0.0f;\n", "  float l;\n", "naive");
-    assertThat(output).anyMatch(line -> line.contains("Uninitialized"));
+    List<String> output = run("attention_naive.cl", "  float o = 0.0f;\n", "  float o;\n", "naive");
+    assertThat(output).anyMatch(line -> line.contains("uninitialized value"));
+  }
+
+  /** Of a copy the guard bands can't show it: they hold the same on both sides. */
+  @Test
+  void aCopyBeyondTheEndIsReported() throws Exception {
+    List<String> output =
+        run(
+            "cache_append.cl",
+            "min(start + THREADS * EACH, elements)",
+            "start + THREADS * EACH",
+            "append");
+    assertThat(output).anyMatch(line -> line.contains("Invalid write"));
   }
 
   /** Lines in which the simulator names something wrong. */
   private static boolean isFinding(String line) {
-    return Stream.of("data race", "Invalid ", "Uninitialized", "divergence", "Oclgrind - OpenCL")
+    return Stream.of("data race", "Invalid ", "ninitialized", "divergence", "Oclgrind - OpenCL")
         .anyMatch(line::contains);
   }
 

@@ -29,6 +29,13 @@ class OpenClBackendTest extends BackendContract {
     return Set.copyOf(DType.FLOATING);
   }
 
+  @Override
+  protected Set<AttentionOption> options(Operation operation, String algorithm) {
+    return algorithm.equals("naive") || algorithm.equals("staged")
+        ? AttentionOption.ALL
+        : AttentionOption.WITHOUT_SCORES;
+  }
+
   /** llvmpipe ends loops after 65535 iterations: 300 tokens of a head of 64 are too many. */
   @Override
   protected boolean isOrdinary(Device device, Operation operation, String algorithm) {
@@ -44,13 +51,6 @@ class OpenClBackendTest extends BackendContract {
     Set<String> limits = new HashSet<>(super.limits(device));
     limits.add("loopIterations");
     return limits;
-  }
-
-  @Override
-  protected Set<AttentionOption> options(Operation operation, String algorithm) {
-    return algorithm.equals("naive") || algorithm.equals("staged")
-        ? AttentionOption.ALL
-        : AttentionOption.WITHOUT_SCORES;
   }
 
   @AfterAll

@@ -33,6 +33,11 @@ public record FuzzOptionValues(Hiding hiding, Size size) {
 
     private final double share;
 
+    /** Name as users write it. */
+    public String label() {
+      return name().toLowerCase(Locale.ROOT);
+    }
+
     Hiding(double share) {
       this.share = share;
     }
@@ -85,7 +90,7 @@ public record FuzzOptionValues(Hiding hiding, Size size) {
   }
 
   /** A new tensor, as {@code spec} names it, of a problem with so many keys. */
-  HostTensor draw(TensorSpec spec, int keys, long seed) {
+  public HostTensor draw(TensorSpec spec, int keys, long seed) {
     SplittableRandom random = new SplittableRandom(seed ^ (long) spec.name().hashCode() << 20);
     Shape shape = spec.shape();
     HostTensor tensor = HostTensor.zeros(shape, spec.dtype());

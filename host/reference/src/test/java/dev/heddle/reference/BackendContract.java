@@ -9,6 +9,7 @@ import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionShape;
 import dev.heddle.core.AttentionStage;
 import dev.heddle.core.Backend;
+import dev.heddle.core.CacheAppend;
 import dev.heddle.core.Chain;
 import dev.heddle.core.DType;
 import dev.heddle.core.Device;
@@ -21,6 +22,8 @@ import dev.heddle.core.Prepared;
 import dev.heddle.core.PreparedChain;
 import dev.heddle.core.Probe;
 import dev.heddle.core.Refusal;
+import dev.heddle.core.RotaryEmbedding;
+import dev.heddle.core.RotaryEmbedding.Pairing;
 import dev.heddle.core.Session;
 import dev.heddle.core.Shape;
 import dev.heddle.core.TensorSpec;
@@ -183,6 +186,42 @@ public abstract class BackendContract {
     return everywhere(ContractCases::linearAttention);
   }
 
+  /** As an earlier step of a chain may leave them, where no host looks at them. */
+  @TestFactory
+  Stream<DynamicNode> integersOutOfRangeAreTakenForTheNearestThatFits() {
+    List<Operation> operations =
+        List.of(
+            new CacheAppend(2, 2, 9, 3, 5, DType.FP32),
+            new RotaryEmbedding(2, 2, 3, 8, 6, Pairing.HALF_SPLIT, 7, DType.FP32));
+    return onEachDevice(device -> {
+      for (Operation operation : operations) {
+        Map<String, HostTensor> inputs = CaseInputs.fitting(operation).draw(operation.inputs());
+        for (HostTensor integers : inputs.values()) {
+          if (integers.dtype() == DType.INT32) {
+            integers.ints()[0] = -1_000_000;
+            integers.ints()[integers.size() - 1] = 1_000_000;
+          }
+        }
+        for (String algorithm : backend().algorithms(device, operation)) {
+          try (Session session = backend().open(device)) {
+            Map<String, DeviceTensor> tensors = allocate(session, operation);
+            tensors.values().forEach(DeviceTensor::poison);
+            inputs.forEach((name, values) -> tensors.get(name).write(values));
+            Plan plan = new Planner(backend(), device).plan(operation, algorithm);
+            session.run(List.of(session.prepare(operation, plan, tensors)));
+            List<String> broken =
+                tensors.keySet().stream().filter(n -> !tensors.get(n).guardsIntact()).toList();
+            assertPasses(
+                VERIFIER.judge(
+                    Expectation.of(Chain.of(operation), inputs),
+                    Map.of("y", tensors.get("y").read()),
+                    broken));
+          }
+        }
+      }
+    });
+  }
+
   @TestFactory
   Stream<DynamicNode> chainOfDecoding() {
     return everywhere(dtype -> List.of(ContractCases.decoding(dtype)));
@@ -250,6 +289,19 @@ public abstract class BackendContract {
       assertThat(limit).as("%s is refused", what).isPresent();
     }
     if (!operations.stream().allMatch(o -> onSome(device, o, rung, this::hasOptions))) {
+      kinds(operations).forEach(kind -> known.add(kind.label()));
+      assertThat(limit).as("%s is refused", what).isPresent();
+    }
+    // Of several rungs some may lack the storage type, and all others the options.
+    if (rung.isEmpty()
+        && !operations.stream()
+            .allMatch(operation ->
+                onSome(
+                    device,
+                    operation,
+                    rung,
+                    (o, algorithm) -> stores(o, algorithm) && hasOptions(o, algorithm)))) {
+      known.add("dtype");
       kinds(operations).forEach(kind -> known.add(kind.label()));
       assertThat(limit).as("%s is refused", what).isPresent();
     }

@@ -208,7 +208,6 @@ public final class Siblings {
           case AttentionStage stage -> stage.attention();
           default -> throw new IllegalArgumentException(operation.name() + " has no options");
         };
-    AttentionOptions options = attention.options();
     List<Launch> launches = new ArrayList<>();
     for (Launch launch : recipe.launches()) {
       Map<String, String> tensors = new TreeMap<>(launch.tensors());
@@ -225,12 +224,7 @@ public final class Siblings {
       }
       launches.add(launch.withTensors(tensors));
     }
-    Map<String, Number> values = new TreeMap<>(recipe.args());
-    values.putAll(optionArgs(attention));
-    return recipe
-        .withLaunches(launches)
-        .withArgs(values)
-        .withMacro("OPTIONS", options.isNone() ? 0 : 1)
+    return withOptionArgs(recipe.withLaunches(launches), attention)
         .withOptional(
             "lse",
             "key_lengths",
@@ -240,6 +234,26 @@ public final class Siblings {
             "alibi_slopes",
             "sinks",
             "score_output");
+  }
+
+  /**
+   * The recipe of kernels that know no option but key lengths, which each of its launches takes.
+   */
+  public static Recipe withKeyLengths(Recipe recipe, AttentionProblem attention) {
+    List<Launch> launches = new ArrayList<>();
+    for (Launch launch : recipe.launches()) {
+      Map<String, String> tensors = new TreeMap<>(launch.tensors());
+      tensors.putAll(same("key_lengths"));
+      launches.add(launch.withTensors(tensors));
+    }
+    return withOptionArgs(recipe.withLaunches(launches), attention)
+        .withOptional("lse", "key_lengths");
+  }
+
+  private static Recipe withOptionArgs(Recipe recipe, AttentionProblem attention) {
+    Map<String, Number> values = new TreeMap<>(recipe.args());
+    values.putAll(optionArgs(attention));
+    return recipe.withArgs(values).withMacro("OPTIONS", attention.options().isNone() ? 0 : 1);
   }
 
   /** What kernels that know attention's options are told of them at run time. */
@@ -425,7 +439,8 @@ public final class Siblings {
       String file, LinearAttention linear, SortedMap<String, Integer> tunables) {
     AttentionShape shape = linear.shape();
     int threads = value(tunables, "THREADS");
-    int columns = value(tunables, "COLUMNS");
+    // In CUDA a thread has one.
+    int columns = tunables.getOrDefault("COLUMNS", 1);
     Launch launch =
         new Launch(
             "linear_attention_recurrent",

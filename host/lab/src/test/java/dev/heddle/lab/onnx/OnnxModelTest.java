@@ -19,6 +19,8 @@ import dev.heddle.lab.files.TensorFileException;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
+import java.util.SplittableRandom;
 import java.util.function.Consumer;
 import java.util.function.UnaryOperator;
 import org.junit.jupiter.api.Test;
@@ -317,6 +319,45 @@ class OnnxModelTest {
         .startsWith("operator: FlexAttention");
     assertThatThrownBy(() -> OnnxOperator.of(OnnxModel.read(folder.resolve("model.onnx"))))
         .isInstanceOf(UnsupportedProblemException.class);
+  }
+
+  /** Whatever bytes are changed: a test that can be read, or one line that names a file. */
+  @Test
+  void damageAnywhereIsSaidInOneLine() throws IOException {
+    attention(25)
+        .with("is_causal", 1)
+        .with("scale", 0.5f)
+        .reads(NodeTest.floats("attn_mask", new int[] {1, 1}, 0))
+        .write(folder);
+    Path set = folder.resolve("test_data_set_0");
+    List<Path> files =
+        List.of(
+            folder.resolve("model.onnx"),
+            set.resolve("input_0.pb"),
+            set.resolve("input_3.pb"),
+            set.resolve("output_0.pb"));
+    SplittableRandom random = new SplittableRandom(1);
+    int read = 0;
+    int rejected = 0;
+    for (int n = 0; n < 4000; n++) {
+      Path file = files.get(n % files.size());
+      byte[] sound = Files.readAllBytes(file);
+      byte[] damaged = sound.clone();
+      for (int changes = random.nextInt(1, 4); changes > 0; changes--) {
+        damaged[random.nextInt(damaged.length)] = (byte) random.nextInt();
+      }
+      Files.write(file, damaged);
+      try {
+        OnnxTest.read(folder, set);
+        read++;
+      } catch (TensorFileException e) {
+        rejected++;
+        assertThat(e).hasMessageStartingWith(folder.toString()).hasMessageNotContaining("\n");
+      }
+      Files.write(file, sound);
+    }
+    assertThat(read).isPositive();
+    assertThat(rejected).isGreaterThan(1000);
   }
 
   @Test
