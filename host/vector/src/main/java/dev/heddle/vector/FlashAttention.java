@@ -288,8 +288,8 @@ final class FlashAttention implements HostSession.Kernel {
       }
       Rounding.round(problem.dtype(), out.array(), to, headDimV);
       if (lse != null) {
-        lse.array()[lse.offset() + row] =
-            empty ? state.options.query(lane).sink() : (float) (state.m[lane] + Math.log(l));
+        // Of a row that sees nothing: -inf, or its sink, of which l is 1.
+        lse.array()[lse.offset() + row] = (float) (state.m[lane] + Math.log(l));
       }
     }
   }

@@ -210,7 +210,8 @@ class FlashAttentionTest {
     }
   }
 
-  private static Map<String, Span> tensors(AttentionProblem problem) {
+  /** Normal numbers in every input, zeros in every output. */
+  static Map<String, Span> tensors(AttentionProblem problem) {
     Map<String, Span> tensors = new HashMap<>();
     for (TensorSpec spec : problem.inputs()) {
       // As a session holds them: whatever the type, an element is an fp32 number.
