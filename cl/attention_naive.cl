@@ -102,8 +102,9 @@ __kernel void attention_softmax_naive(const __global float *scores, const __glob
 #if OPTIONS
   // What the options make of the scores waits where the probabilities will be.
   for (int j = 0; j < args.seqlen_k; j++) {
-    probabilities[j] = score(head, options, scores[j], i, j, first_key, end_key, score_output);
-    m = fmax(m, probabilities[j]);
+    const float s = score(head, options, scores[j], i, j, first_key, end_key, score_output);
+    probabilities[j] = s;
+    m = fmax(m, s);
   }
   scores = probabilities;
 #else

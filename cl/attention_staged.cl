@@ -184,8 +184,9 @@ __attribute__((reqd_work_group_size(SOFTMAX_THREADS, 1, 1))) __kernel void atten
 #if OPTIONS
   // What the options make of the scores waits where the probabilities will be.
   for (int j = t; j < args.seqlen_k; j += SOFTMAX_THREADS) {
-    probabilities[j] = score(head, options, scores[j], i, j, first_key, end_key, score_output);
-    m_i = fmax(m_i, probabilities[j]);
+    const float s = score(head, options, scores[j], i, j, first_key, end_key, score_output);
+    probabilities[j] = s;
+    m_i = fmax(m_i, s);
   }
   scores = probabilities;
 #else

@@ -58,8 +58,13 @@ class OclgrindTest {
 
   @Test
   void aMissingInitialisationIsReported() throws Exception {
-    List<String> output = run("attention_naive.cl", "  float o = 0.0f;\n", "  float o;\n", "naive");
-    assertThat(output).anyMatch(line -> line.contains("uninitialized value"));
+    List<String> output =
+        run(
+            "attention_naive.cl",
+            "float l = head.sink == -INFINITY ? 0.0f : exp(head.sink - m_safe);",
+            "float l;",
+            "naive");
+    assertThat(output).anyMatch(line -> line.contains("Uninitialized"));
   }
 
   /** Of a copy the guard bands can't show it: they hold the same on both sides. */
@@ -74,9 +79,13 @@ class OclgrindTest {
     assertThat(output).anyMatch(line -> line.contains("Invalid write"));
   }
 
-  /** Lines in which the simulator names something wrong. */
+  /**
+   * Lines in which the simulator names something wrong. "Controlflow depends on uninitialized
+   * value" is not among them: it also says so of what a kernel reads back of its own stores to a
+   * buffer that nothing wrote to before.
+   */
   private static boolean isFinding(String line) {
-    return Stream.of("data race", "Invalid ", "ninitialized", "divergence", "Oclgrind - OpenCL")
+    return Stream.of("data race", "Invalid ", "Uninitialized", "divergence", "Oclgrind - OpenCL")
         .anyMatch(line::contains);
   }
 

@@ -40,8 +40,9 @@ class ContractCasesTest {
           .inputs()
           .forEach((name, tensor) -> {
             for (double value : tensor.toDoubles()) {
-              // A bias hides keys by -inf.
-              assertThat(Double.isFinite(value) || name.equals("bias")).as("%s", testCase).isTrue();
+              // A bias hides keys by -inf, and what is hidden may be NaN.
+              boolean wild = name.equals("bias") || testCase.name().contains("values/nan-in-keys");
+              assertThat(Double.isFinite(value) || wild).as("%s", testCase).isTrue();
             }
           });
     }
