@@ -108,7 +108,7 @@ final class NaiveAttention implements HostSession.Kernel {
     int to = out.offset() + index * shape.headDimV();
     Arrays.fill(out.array(), to, to + shape.headDimV(), 0);
     for (int j = row.first; j < row.end; j++) {
-      if (!row.hides(j)) {
+      if (options.isNone() || !row.hides(j)) {
         addScaled(scores[s + j], v.offset() + (firstKv + j) * shape.headDimV(), to);
       }
     }

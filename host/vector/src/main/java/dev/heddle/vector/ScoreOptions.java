@@ -122,6 +122,25 @@ final class ScoreOptions {
     }
   }
 
+  /** First key within a row's band, as {@link Row#first} but without the rest of the row. */
+  int first(int index) {
+    return problem.mask().firstKey(index % shape.seqlenQ(), shape.seqlenQ(), keys(index));
+  }
+
+  /** One past the last key within a row's band, as {@link Row#end}. */
+  int end(int index) {
+    return problem.mask().endKey(index % shape.seqlenQ(), shape.seqlenQ(), keys(index));
+  }
+
+  /** Keys that a row's sequence has. */
+  private int keys(int index) {
+    if (keyLengths == null) {
+      return shape.seqlenK();
+    }
+    int batch = index / shape.seqlenQ() / shape.headsQ();
+    return (int) keyLengths.array()[keyLengths.offset() + batch];
+  }
+
   /**
    * A row of scores.
    *
@@ -160,12 +179,9 @@ final class ScoreOptions {
       head = index / shape.seqlenQ();
       batch = head / shape.headsQ();
       headQ = head % shape.headsQ();
-      Span lengths = keyLengths;
-      int keys =
-          lengths == null ? shape.seqlenK() : (int) lengths.array()[lengths.offset() + batch];
-      diagonal = query + problem.mask().offset(shape.seqlenQ(), keys);
-      first = problem.mask().firstKey(query, shape.seqlenQ(), keys);
-      end = problem.mask().endKey(query, shape.seqlenQ(), keys);
+      diagonal = query + problem.mask().offset(shape.seqlenQ(), keys(index));
+      first = ScoreOptions.this.first(index);
+      end = ScoreOptions.this.end(index);
       maskRow = mask == null ? 0 : start(mask, options.mask().orElseThrow());
       biasRow = bias == null ? 0 : start(bias, options.bias().orElseThrow());
       blockRow = blockMask == null ? 0 : start(blockMask, options.blocks().orElseThrow());

@@ -50,12 +50,12 @@ final class ValuesStage extends ProductKernel {
     return new TiledProduct.Visible() {
       @Override
       public int first(int row) {
-        return options.row(row).first;
+        return options.first(row);
       }
 
       @Override
       public int end(int row) {
-        return options.row(row).end;
+        return options.end(row);
       }
 
       @Override
