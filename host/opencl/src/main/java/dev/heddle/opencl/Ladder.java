@@ -95,13 +95,40 @@ final class Ladder {
   }
 
   /**
-   * Iterations of all its loops together, at most, that a work-item of a kernel makes whose loops
-   * are as long as the tokens times the head; 0 for the other kernels.
+   * Iterations of all its loops together, at most, that a work-item makes in one of a rung's
+   * kernels whose loops are as long as the keys; 0 for other kernels.
    */
-  static long loopIterations(Operation operation) {
-    if (!(operation instanceof LinearAttention linear)) {
-      return 0;
-    }
+  static long loopIterations(Operation operation, Recipe recipe) {
+    return switch (operation) {
+      case AttentionProblem attention -> loopIterations(attention, recipe);
+      case AttentionStage stage -> loopIterations(stage.attention(), recipe);
+      case LinearAttention linear -> loopIterations(linear);
+      default -> 0;
+    };
+  }
+
+  private static long loopIterations(AttentionProblem attention, Recipe recipe) {
+    AttentionShape shape = attention.shape();
+    long keys = shape.seqlenK();
+    SortedMap<String, Integer> macros = recipe.macros();
+    return switch (recipe.file()) {
+      // Maximum, sum, probabilities, and whether options leave any key.
+      case "attention_naive.cl" -> 4 * (keys + 1);
+      // What the compiler unrolls of a product of tiles is its own affair: 8 for each key are more
+      // than were met (9000 keys pass on llvmpipe, 22000 do not).
+      case "attention_staged.cl" -> 8 * keys;
+      case "attention_flash.cl" -> {
+        int threads = value(macros, "THREADS_M") * value(macros, "THREADS_N");
+        int blockN = value(macros, "BLOCK_N");
+        long loads = (long) blockN * (shape.headDim() + shape.headDimV()) / threads + 4;
+        // The product with K is a loop over the head, that with V one over the tile's keys.
+        yield Siblings.groups(keys, blockN) * (loads + shape.headDim() + blockN + 10);
+      }
+      default -> 0;
+    };
+  }
+
+  private static long loopIterations(LinearAttention linear) {
     AttentionShape shape = linear.shape();
     // A loop over the head takes a last iteration in which it ends.
     long overTheHead = shape.headDim() + 1L;

@@ -107,7 +107,8 @@ public final class OpenClBackend extends KernelBackend<ClDevice, KernelFiles> {
   @Override
   protected Optional<Refusal> refusal(ClDevice target, Operation operation, Recipe recipe) {
     return Limits.refusal(target.device(), operation, recipe, guardBytes(target))
-        .or(() -> Limits.loopIterations(target, recipe.file(), Ladder.loopIterations(operation)));
+        .or(() ->
+            Limits.loopIterations(target, recipe.file(), Ladder.loopIterations(operation, recipe)));
   }
 
   @Override

@@ -29,14 +29,13 @@ class OclgrindTest {
     List<String> output = run();
     assertThat(verdicts(output)).hasSize(3 * 18 + 6).allMatch(line -> line.endsWith(" pass"));
     assertThat(output).filteredOn(OclgrindTest::isFinding).isEmpty();
+    assertThat(output).filteredOn(OclgrindTest::tellsOfABarrier).isEmpty();
   }
 
   @ParameterizedTest
   @MethodSource("dev.heddle.opencl.MutatedKernelTest#races")
   void aMissingBarrierIsReported(MutatedKernelTest.Faulty faulty) throws Exception {
-    // The first work-item to read what none has written yet is told of before the race is.
-    assertThat(run(faulty))
-        .anyMatch(line -> line.contains("data race") || line.contains("uninitialized value"));
+    assertThat(run(faulty)).anyMatch(OclgrindTest::tellsOfABarrier);
   }
 
   @ParameterizedTest
@@ -87,6 +86,14 @@ class OclgrindTest {
   private static boolean isFinding(String line) {
     return Stream.of("data race", "Invalid ", "Uninitialized", "divergence", "Oclgrind - OpenCL")
         .anyMatch(line::contains);
+  }
+
+  /**
+   * A race; or a product of tiles that no one has written yet, for the first work-item to read them
+   * is told of before the race is.
+   */
+  private static boolean tellsOfABarrier(String line) {
+    return line.contains("data race") || line.contains("of local_tiles.h");
   }
 
   private static List<String> verdicts(List<String> output) {
