@@ -32,8 +32,8 @@ struct head_options {
 };
 
 // Written through a pointer and not returned: what LLVM makes of an inlined function that returns a
-// struct is unknown to Oclgrind. `natural` asks for natural scores whatever the options. Kernels that only need to know what is hidden
-// have no slopes and no sinks.
+// struct is unknown to Oclgrind. `natural` asks for natural scores whatever the options. Kernels that
+// only need to know what is hidden have no slopes and no sinks.
 FORCE_INLINE void options_of_head(struct head_options *head, const attention_args args,
                                   const attention_options options, const __global int *key_lengths,
                                   const __global uchar *mask, const __global float *bias,

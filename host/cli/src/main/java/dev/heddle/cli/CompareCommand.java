@@ -17,7 +17,7 @@ import dev.heddle.lab.Trial;
 import dev.heddle.lab.Workload;
 import dev.heddle.lab.files.AtomicFileGroup;
 import dev.heddle.reference.FlashAttentionPolicy;
-import dev.heddle.reference.FuzzOptionValues.Hiding;
+import dev.heddle.reference.OptionValues.Hiding;
 import dev.heddle.reference.Verdict;
 import java.io.PrintWriter;
 import java.nio.ByteBuffer;

@@ -16,9 +16,9 @@ import dev.heddle.model.Encoder;
 import dev.heddle.model.MiniLm;
 import dev.heddle.model.SentenceTokenizer;
 import dev.heddle.model.Tokens;
-import dev.heddle.reference.FuzzOptionValues;
-import dev.heddle.reference.FuzzOptionValues.Hiding;
-import dev.heddle.reference.FuzzOptionValues.Size;
+import dev.heddle.reference.OptionValues;
+import dev.heddle.reference.OptionValues.Hiding;
+import dev.heddle.reference.OptionValues.Size;
 import dev.heddle.reference.ReferenceBackend;
 import java.util.ArrayList;
 import java.util.HashMap;
@@ -131,7 +131,7 @@ public record Workload(
 
   private static Workload random(
       Operation operation, AttentionProblem problem, String description, Hiding hiding, long seed) {
-    FuzzOptionValues optionValues = new FuzzOptionValues(hiding, Size.NORMAL);
+    OptionValues optionValues = new OptionValues(hiding, Size.NORMAL);
     List<TensorSpec> ofOptions = problem.optionTensors();
     Chain chain = Chain.of(operation);
     requireRoom(chain);

@@ -13,8 +13,8 @@ import dev.heddle.core.BandMask.Alignment;
 import dev.heddle.core.DType;
 import dev.heddle.core.HostTensor;
 import dev.heddle.core.TensorSpec;
-import dev.heddle.reference.FuzzOptionValues.Hiding;
-import dev.heddle.reference.FuzzOptionValues.Size;
+import dev.heddle.reference.OptionValues.Hiding;
+import dev.heddle.reference.OptionValues.Size;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashMap;
@@ -44,7 +44,7 @@ public record FuzzCase(
     FuzzValues q,
     FuzzValues k,
     FuzzValues v,
-    FuzzOptionValues optionValues,
+    OptionValues optionValues,
     long seed) {
 
   /** Multiply-adds of the largest case, so that thousands of cases are tried in a minute. */
@@ -83,7 +83,7 @@ public record FuzzCase(
     problem = problem.mask().isNone() ? problem.withMask(BandMask.NONE) : problem;
     AttentionOptions options = problem.options();
     optionValues =
-        new FuzzOptionValues(
+        new OptionValues(
             options.hidesKeys() ? optionValues.hiding() : Hiding.NOTHING,
             options.bias().isPresent() || options.alibi() || options.sinks()
                 ? optionValues.size()
@@ -121,7 +121,7 @@ public record FuzzCase(
         q,
         k,
         v,
-        new FuzzOptionValues(drawn(random, Hiding.values()), drawn(random, Size.values())),
+        new OptionValues(drawn(random, Hiding.values()), drawn(random, Size.values())),
         values);
   }
 
@@ -284,9 +284,7 @@ public record FuzzCase(
           FuzzValues.named(values[0]),
           FuzzValues.named(values[1]),
           FuzzValues.named(values[2]),
-          parts.group(8) == null
-              ? FuzzOptionValues.PLAINEST
-              : FuzzOptionValues.parse(parts.group(8)),
+          parts.group(8) == null ? OptionValues.PLAINEST : OptionValues.parse(parts.group(8)),
           Long.parseLong(parts.group(6)));
     } catch (NumberFormatException e) {
       throw new IllegalArgumentException("'" + text + "': " + e.getMessage() + " is no number", e);
@@ -448,12 +446,12 @@ public record FuzzCase(
     others.forEach(other -> plainer.add(with(problem.withOptions(other))));
     for (Hiding hiding : Hiding.values()) {
       if (hiding.compareTo(optionValues.hiding()) < 0) {
-        plainer.add(with(new FuzzOptionValues(hiding, optionValues.size())));
+        plainer.add(with(new OptionValues(hiding, optionValues.size())));
       }
     }
     for (Size size : Size.values()) {
       if (size.compareTo(optionValues.size()) < 0) {
-        plainer.add(with(new FuzzOptionValues(optionValues.hiding(), size)));
+        plainer.add(with(new OptionValues(optionValues.hiding(), size)));
       }
     }
     return plainer;
@@ -475,7 +473,7 @@ public record FuzzCase(
     return new FuzzCase(other, q, k, v, optionValues, seed);
   }
 
-  private FuzzCase with(FuzzOptionValues other) {
+  private FuzzCase with(OptionValues other) {
     return new FuzzCase(problem, q, k, v, other, seed);
   }
 

@@ -7,8 +7,8 @@ import static org.assertj.core.api.Assertions.within;
 import dev.heddle.core.DType;
 import dev.heddle.core.HostTensor;
 import dev.heddle.core.TensorSpec;
-import dev.heddle.reference.FuzzOptionValues.Hiding;
-import dev.heddle.reference.FuzzOptionValues.Size;
+import dev.heddle.reference.OptionValues.Hiding;
+import dev.heddle.reference.OptionValues.Size;
 import java.util.Arrays;
 import java.util.EnumSet;
 import java.util.List;
@@ -126,7 +126,7 @@ class FuzzCaseTest {
               "fp32/2,3,1,40,50,1,1/none/scale=1.0/ones,ones,ones/1/"
                   + options
                   + "/"
-                  + new FuzzOptionValues(hiding, Size.HUGE));
+                  + new OptionValues(hiding, Size.HUGE));
       Map<String, HostTensor> tensors = testCase.tensors();
       double[] mask = tensors.get("mask").toDoubles();
       double hidden = 1 - Arrays.stream(mask).sum() / mask.length;

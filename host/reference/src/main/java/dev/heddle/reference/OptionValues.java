@@ -10,15 +10,16 @@ import java.util.SplittableRandom;
 import java.util.stream.Collectors;
 
 /**
- * What the tensors of a fuzzed problem's options hold; the same on every machine for the same seed.
+ * What the tensors of an attention problem's options hold, drawn by a seed; the same on every
+ * machine.
  *
  * @param hiding how many keys are hidden
  * @param size how large bias, slopes and sinks are
  */
-public record FuzzOptionValues(Hiding hiding, Size size) {
+public record OptionValues(Hiding hiding, Size size) {
 
   /** Those of a problem whose options have no tensors. */
-  static final FuzzOptionValues PLAINEST = new FuzzOptionValues(Hiding.NOTHING, Size.NORMAL);
+  static final OptionValues PLAINEST = new OptionValues(Hiding.NOTHING, Size.NORMAL);
 
   /** Which keys key lengths, masks and the -inf of a bias hide. */
   public enum Hiding {
@@ -89,7 +90,7 @@ public record FuzzOptionValues(Hiding hiding, Size size) {
     }
   }
 
-  /** A new tensor, as {@code spec} names it, of a problem with so many keys. */
+  /** A new tensor of an option, by its name in {@code spec}, of a problem with so many keys. */
   public HostTensor draw(TensorSpec spec, int keys, long seed) {
     SplittableRandom random = new SplittableRandom(seed ^ (long) spec.name().hashCode() << 20);
     Shape shape = spec.shape();
@@ -134,13 +135,13 @@ public record FuzzOptionValues(Hiding hiding, Size size) {
   }
 
   /** The values of that text. */
-  static FuzzOptionValues parse(String text) {
+  static OptionValues parse(String text) {
     String[] words = text.split(",", -1);
     if (words.length != 2) {
       throw new IllegalArgumentException(
           "'" + text + "': options hold what two words say, as " + PLAINEST);
     }
-    return new FuzzOptionValues(named(Hiding.values(), words[0]), named(Size.values(), words[1]));
+    return new OptionValues(named(Hiding.values(), words[0]), named(Size.values(), words[1]));
   }
 
   private static <T extends Enum<T>> T named(T[] all, String label) {
@@ -153,7 +154,7 @@ public record FuzzOptionValues(Hiding hiding, Size size) {
                     + label
                     + "'; there are "
                     + Arrays.stream(all)
-                        .map(FuzzOptionValues::label)
+                        .map(OptionValues::label)
                         .collect(Collectors.joining(", "))));
   }
 
