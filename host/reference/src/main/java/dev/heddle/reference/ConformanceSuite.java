@@ -310,6 +310,12 @@ public enum ConformanceSuite {
       cases.add(optional(causal, none.withMask(layout)));
       cases.add(optional(problem, none.withBias(layout)));
     }
+    // Heads of 63 queries: where two of them share a tile of 64 rows, its last row has the mask of
+    // its
+    // first.
+    AttentionProblem sharing = attention(dtype, 1, 2, 1, 63, 33, 13, 7);
+    cases.add(optional(sharing, masked));
+    cases.add(optional(sharing, none.withBias(new Broadcast(true, false, true))));
     cases.add(optional(odd, masked));
     cases.add(optional(tiny, every));
     cases.add(optional(tiny, none.withSinks(true).withDropout(new Dropout(0.5f, 8))));

@@ -35,6 +35,11 @@ final class ScoreTile {
   private final float[] turned;
 
   private int blockRowCount;
+
+  /** Whether all lanes share a row of the mask, and of the bias. */
+  private boolean oneMaskRow;
+
+  private boolean oneBiasRow;
   private int lanes;
   private int width;
 
@@ -79,9 +84,15 @@ final class ScoreTile {
     lanes = rows;
     width = computed;
     blockRowCount = 0;
+    oneMaskRow = true;
+    oneBiasRow = true;
     for (int lane = 0; lane < PANEL; lane++) {
       ScoreOptions.Row query = from.row(firstRow + Math.min(lane, rows - 1));
       queries[lane] = query;
+      // Every lane counts: where heads share a block, its last query may be the first of the next
+      // head.
+      oneMaskRow &= query.maskRow == queries[0].maskRow;
+      oneBiasRow &= query.biasRow == queries[0].biasRow;
       if (blockRowCount == 0 || query.blockRow != blockRows[blockRowCount - 1].blockRow) {
         blockRows[blockRowCount++] = query;
       }
@@ -155,7 +166,7 @@ final class ScoreTile {
     Span bias = options.bias();
     if (bias != null) {
       float[] added = bias.array();
-      if (queries[0].biasRow == queries[PANEL - 1].biasRow) {
+      if (oneBiasRow) {
         for (int j = 0; j < real; j++) {
           add(scores, j * PANEL, added[queries[0].biasRow + key + j]);
         }
@@ -222,7 +233,7 @@ final class ScoreTile {
     Span mask = options.mask();
     if (mask != null) {
       float[] flags = mask.array();
-      if (queries[0].maskRow == queries[PANEL - 1].maskRow) {
+      if (oneMaskRow) {
         for (int j = 0; j < real; j++) {
           if (flags[queries[0].maskRow + key + j] == 0) {
             hideRow(scores, j * PANEL);
