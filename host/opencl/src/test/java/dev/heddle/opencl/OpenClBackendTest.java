@@ -36,6 +36,14 @@ class OpenClBackendTest extends BackendContract {
         : AttentionOption.WITHOUT_SCORES;
   }
 
+  /**
+   * Most of the time goes into compiling programs; what is special to 16 bits is in small shapes.
+   */
+  @Override
+  protected Extent extent(DType dtype) {
+    return dtype == DType.FP32 ? Extent.FULL : Extent.SMALL;
+  }
+
   /** llvmpipe ends loops after 65535 iterations: 300 tokens of a head of 64 are too many. */
   @Override
   protected boolean isOrdinary(Device device, Operation operation, String algorithm) {

@@ -93,6 +93,11 @@ public abstract class BackendContract {
     return Extent.FULL;
   }
 
+  /** How many cases there are in that storage type; as many as in every other by default. */
+  protected Extent extent(DType dtype) {
+    return extent();
+  }
+
   /**
    * The storage types in which a rung runs such an operation; in the others it has to refuse it.
    * Only fp32 by default.
@@ -132,7 +137,7 @@ public abstract class BackendContract {
 
   @TestFactory
   Stream<DynamicNode> attentionOfEveryShapeAndMask() {
-    return everywhere(dtype -> ContractCases.attentionShapes(dtype, extent()));
+    return everywhere(dtype -> ContractCases.attentionShapes(dtype, extent(dtype)));
   }
 
   @TestFactory
@@ -256,7 +261,7 @@ public abstract class BackendContract {
   }
 
   private List<Case> allCases(DType dtype) {
-    List<Case> cases = new ArrayList<>(ContractCases.attentionShapes(dtype, extent()));
+    List<Case> cases = new ArrayList<>(ContractCases.attentionShapes(dtype, extent(dtype)));
     cases.addAll(ContractCases.attentionValues(dtype));
     cases.addAll(ContractCases.emptyRows(dtype));
     cases.addAll(ContractCases.options(dtype));
@@ -271,7 +276,7 @@ public abstract class BackendContract {
     cases.add(ContractCases.layer(dtype));
     cases.add(ContractCases.overflow(dtype));
     cases.add(ContractCases.nan(dtype, 0));
-    WildKey.all(dtype, extent()).forEach(wild -> cases.add(wild.poisoned()));
+    WildKey.all(dtype, extent(dtype)).forEach(wild -> cases.add(wild.poisoned()));
     return cases;
   }
 
@@ -375,7 +380,7 @@ public abstract class BackendContract {
     List<DynamicNode> nodes = new ArrayList<>();
     for (Device device : devices()) {
       for (DType dtype : DType.FLOATING) {
-        for (WildKey wild : WildKey.all(dtype, extent())) {
+        for (WildKey wild : WildKey.all(dtype, extent(dtype))) {
           for (Optional<String> rung : runningRungs(device, wild.poisoned().chain())) {
             nodes.add(
                 dynamicTest(
