@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.junit.jupiter.api.DynamicTest.dynamicTest;
 
 import dev.heddle.core.AttentionOption;
+import dev.heddle.core.AttentionOptions;
 import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.AttentionShape;
 import dev.heddle.core.AttentionStage;
@@ -351,13 +352,7 @@ public abstract class BackendContract {
 
   private static Set<AttentionOption> kinds(List<Operation> operations) {
     Set<AttentionOption> kinds = EnumSet.noneOf(AttentionOption.class);
-    for (Operation operation : operations) {
-      switch (operation) {
-        case AttentionProblem problem -> kinds.addAll(problem.options().kinds());
-        case AttentionStage stage -> kinds.addAll(stage.attention().options().kinds());
-        default -> {}
-      }
-    }
+    operations.forEach(operation -> kinds.addAll(AttentionOptions.of(operation).kinds()));
     return kinds;
   }
 

@@ -7,9 +7,9 @@ import static dev.heddle.vector.Lanes.broadcast;
 import static dev.heddle.vector.Lanes.load;
 import static dev.heddle.vector.Lanes.roundUp;
 
+import dev.heddle.core.AttentionOptions;
 import dev.heddle.core.AttentionProblem;
 import dev.heddle.core.HostSession.Span;
-import java.util.stream.Stream;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorOperators;
 
@@ -53,10 +53,9 @@ final class ScoreTile {
   }
 
   private static int turnedElements(AttentionProblem problem) {
-    boolean differs =
-        Stream.of(problem.options().mask(), problem.options().bias())
-            .anyMatch(layout -> layout.isPresent());
-    return differs ? FlashAttention.BLOCK_N * PANEL : 0;
+    AttentionOptions options = problem.options();
+    boolean may = options.mask().isPresent() || options.bias().isPresent();
+    return may ? FlashAttention.BLOCK_N * PANEL : 0;
   }
 
   /** Elements that {@link ScoreTile#ScoreTile} allocates. */
