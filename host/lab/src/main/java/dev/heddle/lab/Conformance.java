@@ -24,6 +24,11 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.concurrent.CancellationException;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
 import java.util.function.Consumer;
 import java.util.function.Predicate;
 import java.util.function.Supplier;
@@ -141,6 +146,12 @@ public record Conformance(
     public boolean failed() {
       return verdict() instanceof Verdict.Fail;
     }
+
+    /** The same with another verdict by every policy. */
+    private Answer but(Verdict verdict) {
+      List<Verdict> all = verdicts.stream().map(each -> verdict).toList();
+      return new Answer(question, device, algorithm, kernel, all, provenance, elapsedNs);
+    }
   }
 
   /**
@@ -219,27 +230,38 @@ public record Conformance(
     List<Answer> answers = new ArrayList<>();
     List<Unusable> unusable = new ArrayList<>();
     Set<String> known = new LinkedHashSet<>();
+    List<SharedSession> sessions = candidates.stream().map(SharedSession::new).toList();
+    Optional<String> type = Optional.empty();
     int asked = 0;
-    for (Supplier<? extends Exercise> exercise : exercises) {
-      asked++;
-      String doing = asked + " of " + exercises.size();
-      switch (exercise.get()) {
-        case Exercise.Task task -> {
-          candidates.forEach(candidate -> known.addAll(rungs(candidate, task.focus())));
-          String shown = doing + ", " + task.question();
-          answers.addAll(ask(candidates, task, asking, at -> progress.accept(shown + at)));
+    try (ExecutorService threads = Executors.newFixedThreadPool(candidates.size())) {
+      for (Supplier<? extends Exercise> exercise : exercises) {
+        asked++;
+        String doing = asked + " of " + exercises.size();
+        switch (exercise.get()) {
+          case Exercise.Task task -> {
+            if (!type.equals(Optional.of(task.question().type()))) {
+              // Kernels of one storage type are of no use to another, and take memory.
+              close(sessions, answers);
+              type = Optional.of(task.question().type());
+            }
+            candidates.forEach(candidate -> known.addAll(rungs(candidate, task.focus())));
+            progress.accept(doing + ", " + task.question());
+            answers.addAll(ask(threads, sessions, task, asking));
+          }
+          case Exercise.Declined declined ->
+              candidates.forEach(candidate ->
+                  answers.add(
+                      refused(
+                          declined.question(),
+                          candidate.device(),
+                          declined.kernel(),
+                          declined.refusal(),
+                          asking.policies)));
+          case Exercise.Broken broken -> unusable.add(broken.what());
         }
-        case Exercise.Declined declined ->
-            candidates.forEach(candidate ->
-                answers.add(
-                    refused(
-                        declined.question(),
-                        candidate.device(),
-                        declined.kernel(),
-                        declined.refusal(),
-                        asking.policies)));
-        case Exercise.Broken broken -> unusable.add(broken.what());
       }
+    } finally {
+      close(sessions, answers);
     }
     if (asking.algorithm.isPresent()
         && !known.isEmpty()
@@ -262,65 +284,102 @@ public record Conformance(
     return candidate.backend().algorithms(candidate.device(), focus);
   }
 
-  /** One case on every device; what it needs is made if one of them runs it. */
+  /** Closes what is open; where that goes wrong, the device's last answer is that it did. */
+  private static void close(List<SharedSession> sessions, List<Answer> answers) {
+    for (SharedSession session : sessions) {
+      session
+          .close()
+          .ifPresent(verdict -> {
+            for (int i = answers.size() - 1; i >= 0; i--) {
+              if (answers.get(i).device.equals(session.candidate().device())) {
+                answers.set(i, answers.get(i).but(verdict));
+                break;
+              }
+            }
+          });
+    }
+  }
+
+  /**
+   * One case on every device, each by a thread of its own: one may compile while another computes.
+   * What the case needs is made once, if one of them runs it.
+   */
   private static List<Answer> ask(
-      List<Installation.Candidate> candidates,
-      Exercise.Task task,
-      Asking asking,
-      Consumer<String> progress) {
-    List<Answer> answers = new ArrayList<>();
-    Optional<Workload> made = Optional.empty();
+      ExecutorService threads, List<SharedSession> sessions, Exercise.Task task, Asking asking) {
+    Optional<Workload> workload = Optional.empty();
     Optional<Expectation> expectation = Optional.empty();
-    for (Installation.Candidate candidate : candidates) {
-      List<String> rungs = rungs(candidate, task.focus());
-      if (rungs.isEmpty()) {
-        answers.add(withoutRung(candidate, task, asking.policies));
-      }
-      for (String rung : rungs) {
-        if (asking.algorithm.isPresent() && !asking.algorithm.get().equals(rung)) {
-          continue;
+    for (SharedSession session : sessions) {
+      for (String rung : asked(session, task, asking)) {
+        Workload made = workload.orElseGet(task.workload());
+        workload = Optional.of(made);
+        if (expectation.isEmpty() && Trial.refusal(session.candidate(), made, rung).isEmpty()) {
+          expectation = Optional.of(task.expectation().apply(made));
         }
-        progress.accept(" on " + candidate.device().id() + " by " + rung);
-        Workload workload = made.orElseGet(task.workload());
-        made = Optional.of(workload);
-        if (expectation.isEmpty() && Trial.refusal(candidate, workload, rung).isEmpty()) {
-          expectation = Optional.of(task.expectation().apply(workload));
-        }
-        answers.add(answer(candidate, task, workload, rung, expectation, asking.policies));
       }
     }
-    return answers;
+    List<Future<List<Answer>>> pending = new ArrayList<>();
+    for (SharedSession session : sessions) {
+      Optional<Workload> given = workload;
+      Optional<Expectation> right = expectation;
+      pending.add(
+          threads.submit(() -> {
+            if (rungs(session.candidate(), task.focus()).isEmpty()) {
+              return List.of(withoutRung(session.candidate(), task, asking.policies));
+            }
+            return asked(session, task, asking).stream()
+                .map(rung -> answer(session, task, given.orElseThrow(), rung, right, asking))
+                .toList();
+          }));
+    }
+    return pending.stream().map(Conformance::result).flatMap(List::stream).toList();
+  }
+
+  private static <T> T result(Future<T> pending) {
+    try {
+      return pending.get();
+    } catch (ExecutionException e) {
+      throw new IllegalStateException(e.getCause());
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      throw new CancellationException("interrupted");
+    }
+  }
+
+  private static List<String> asked(SharedSession session, Exercise.Task task, Asking asking) {
+    return rungs(session.candidate(), task.focus()).stream()
+        .filter(rung -> asking.algorithm.isEmpty() || asking.algorithm.get().equals(rung))
+        .toList();
   }
 
   private static Answer answer(
-      Installation.Candidate candidate,
+      SharedSession session,
       Exercise.Task task,
       Workload workload,
       String rung,
       Optional<Expectation> expectation,
-      List<TolerancePolicy> policies) {
+      Asking asking) {
     long startNs = System.nanoTime();
     record Judgement(List<Verdict> verdicts, List<Provenance> provenance) {}
     Judgement judgement =
-        Trial.attempt(
-            candidate,
+        session.attempt(
             workload,
             rung,
-            (session, chain) -> {
+            (opened, chain) -> {
               Verifier.Observation seen = Verifier.Observation.of(chain);
               Map<String, HostTensor> outputs = task.outputs().apply(seen.outputs());
               return new Judgement(
-                  policies.stream()
+                  asking.policies.stream()
                       .map(policy ->
                           new Verifier(task.rule().apply(policy))
                               .judge(expectation.orElseThrow(), outputs, seen.brokenGuards()))
                       .toList(),
                   chain.provenance());
             },
-            verdict -> new Judgement(same(verdict, policies), List.of()));
+            verdict -> new Judgement(same(verdict, asking.policies), List.of()),
+            made -> made.verdicts.stream().anyMatch(Verdict.Fail.class::isInstance));
     return new Answer(
         task.question(),
-        candidate.device(),
+        session.candidate().device(),
         Optional.of(rung),
         Trial.kernel(workload, rung),
         judgement.verdicts,

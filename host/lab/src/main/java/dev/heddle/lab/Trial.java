@@ -22,6 +22,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.function.Function;
+import java.util.function.Supplier;
 
 /**
  * One workload on one device under one algorithm of its focus: verified first, and timed only when
@@ -166,19 +167,41 @@ public record Trial(
       String algorithm,
       Body<T> body,
       Function<Verdict, T> otherwise) {
-    Planner planner = new Planner(candidate.backend(), candidate.device());
     Optional<Refusal> refusal = refusal(candidate, workload, algorithm);
     if (refusal.isPresent()) {
       return otherwise.apply(new Verdict.Refused(refusal.get()));
     }
-    try (Session session = candidate.backend().open(candidate.device());
-        PreparedChain chain =
-            PreparedChain.prepare(
-                session,
-                workload.chain(),
-                operation -> plan(planner, workload, operation, algorithm),
-                workload.inputs())) {
+    return guarded(
+        () -> {
+          try (Session session = candidate.backend().open(candidate.device())) {
+            return prepared(candidate, session, workload, algorithm, body);
+          }
+        },
+        otherwise);
+  }
+
+  /** Prepares the workload in that session and makes something of it. */
+  static <T> T prepared(
+      Installation.Candidate candidate,
+      Session session,
+      Workload workload,
+      String algorithm,
+      Body<T> body) {
+    Planner planner = new Planner(candidate.backend(), candidate.device());
+    try (PreparedChain chain =
+        PreparedChain.prepare(
+            session,
+            workload.chain(),
+            operation -> plan(planner, workload, operation, algorithm),
+            workload.inputs())) {
       return body.of(session, chain);
+    }
+  }
+
+  /** Makes a verdict of whatever goes wrong with a device. */
+  static <T> T guarded(Supplier<T> work, Function<Verdict, T> otherwise) {
+    try {
+      return work.get();
     } catch (UnsupportedProblemException e) {
       return otherwise.apply(new Verdict.Refused(e.refusal()));
     } catch (KernelBuildException | DeviceException e) {

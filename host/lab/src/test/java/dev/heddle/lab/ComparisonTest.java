@@ -58,7 +58,7 @@ class ComparisonTest {
           assertThat(comparison.flopsPerSecond(trial)).as("%s", fault).isEmpty();
           assertThat(comparison.peakFlops(trial)).as("%s", fault).isEmpty();
         }
-        case WRONG_VALUE, NAN, NOT_WRITTEN, WRONG_WHEN_WARM, BREAKS, THROWS, DIES -> {
+        case WRONG_VALUE, NAN, NOT_WRITTEN, WRONG_WHEN_WARM, BREAKS, THROWS, DIES, STAYS_OPEN -> {
           assertThat(trial.verdict()).as("%s", fault).isInstanceOf(Verdict.Fail.class);
           assertThat(trial.measurement()).as("%s", fault).isEmpty();
           assertThat(trial.outputs()).as("%s", fault).isEmpty();

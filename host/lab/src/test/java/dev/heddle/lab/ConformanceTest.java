@@ -95,11 +95,32 @@ class ConformanceTest {
           assertThat(attention).as("%s", fault).isEqualTo(new Counts(1, 1, 0));
           assertThat(linear).as("%s", fault).isEqualTo(PASS);
         }
+        // The last answer before a session is closed is the one that tells of it.
+        case STAYS_OPEN -> {
+          assertThat(attention).as("%s", fault).isEqualTo(PASS);
+          assertThat(linear).as("%s", fault).isEqualTo(FAIL);
+          assertThat(conformance.failures())
+              .filteredOn(answer -> answer.device().equals(device))
+              .hasSize(2)
+              .allSatisfy(answer ->
+                  assertThat(answer.verdict().reason().orElseThrow()).contains("plantedClose"));
+        }
       }
     }
     assertThat(conformance.failures().size()).isEqualTo(conformance.counts().failed());
     assertThat(conformance.failures()).allMatch(Answer::failed);
     assertThat(conformance.types()).containsExactly("fp32", "fp16");
+  }
+
+  /** One session for each storage type, and one more for what comes after a failure. */
+  @Test
+  void answersThatAreRightShareASessionAndAWrongOneEndsIt() {
+    PlantedBackend sound = new PlantedBackend("planted", Fault.NONE);
+    assertThat(run(sound).counts()).isEqualTo(new Counts(3, 0, 0));
+    assertThat(sound.opened()).isEqualTo(2);
+    PlantedBackend wrong = new PlantedBackend("planted", Fault.NAN);
+    assertThat(run(wrong).counts()).isEqualTo(new Counts(0, 3, 0));
+    assertThat(wrong.opened()).isEqualTo(3);
   }
 
   /** An error of a thousandth and a bit in one element: too much for all but the whole's mean. */
@@ -196,7 +217,7 @@ class ConformanceTest {
     for (JsonNode cell : root.get("matrix")) {
       fails += cell.get("feature").asText().equals("linear") ? cell.get("fail").asInt() : 0;
     }
-    assertThat(fails).isEqualTo(5);
+    assertThat(fails).isEqualTo(6);
     for (JsonNode result : root.get("results")) {
       Fault fault = Fault.values()[Integer.parseInt(result.get("device").asText().split(":")[1])];
       String verdict = result.get("verdict").asText();

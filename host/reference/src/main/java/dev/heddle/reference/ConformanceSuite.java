@@ -178,7 +178,8 @@ public enum ConformanceSuite {
     int headDim = problem.shape().headDim();
     boolean fp32 = problem.dtype() == DType.FP32;
     if (!problem.options().isNone()) {
-      return headDim == (fp32 ? 64 : 13);
+      // For few queries a processor has other kernels: those of fp32 are enough.
+      return fp32 ? headDim == 64 : headDim == 13 && problem.shape().seqlenQ() > 16;
     }
     return headDim == 13
         || (headDim == 64 && problem.shape().headDimV() == 64)
@@ -280,7 +281,7 @@ public enum ConformanceSuite {
   public static List<ConformanceCase> options(DType dtype) {
     AttentionProblem problem = attention(dtype, 2, 4, 2, 37, 71, 64, 64);
     AttentionProblem causal = problem.withMask(BandMask.causal(Alignment.BOTTOM_RIGHT));
-    AttentionProblem odd = attention(dtype, 3, 2, 1, 19, 33, 13, 7);
+    AttentionProblem odd = attention(dtype, 3, 2, 1, 37, 33, 13, 7);
     AttentionProblem tiny = attention(dtype, 2, 2, 1, 5, 9, 13, 7);
     AttentionProblem decode = attention(dtype, 4, 4, 2, 1, 257, 64, 64);
     AttentionProblem window = odd.withMask(new BandMask(5, 3, Alignment.TOP_LEFT));
@@ -599,7 +600,8 @@ public enum ConformanceSuite {
 
   /** Projections, heads, attention, merge and output projection: what a transformer layer does. */
   public static ConformanceCase layer(DType dtype) {
-    int seqlen = 21;
+    // More than 32 queries: the kernels of the other cases serve this one, too.
+    int seqlen = 37;
     int heads = 3;
     int headDim = 64;
     int hidden = heads * headDim;

@@ -52,6 +52,8 @@ public final class PlantedBackend implements Backend {
     SLOW,
     /** Correct and quick, but an emulator. */
     EMULATED,
+    /** Correct to the end, but its sessions do not close. */
+    STAYS_OPEN,
     /**
      * Attention's {@code naive} kernel kills the device: its run fails, and in that session all
      * that follows, closing it too. {@code flash} is sound.
@@ -62,6 +64,7 @@ public final class PlantedBackend implements Backend {
   private final ReferenceBackend oracle = new ReferenceBackend();
   private final String id;
   private final List<Fault> faults;
+  private final AtomicInteger opened = new AtomicInteger();
 
   /** Every fault, under the id {@code planted}. */
   public PlantedBackend() {
@@ -112,8 +115,14 @@ public final class PlantedBackend implements Backend {
 
   @Override
   public Session open(Device device) {
+    opened.incrementAndGet();
     return new PlantedSession(
         oracle.open(((Probe.Available) oracle.probe()).devices().getFirst()), fault(device));
+  }
+
+  /** How many sessions were opened, on all devices. */
+  public int opened() {
+    return opened.get();
   }
 
   private boolean dies(Device device, Operation operation) {
@@ -218,6 +227,9 @@ public final class PlantedBackend implements Backend {
     public void close() {
       session.close();
       requireAlive("plantedClose");
+      if (fault == Fault.STAYS_OPEN) {
+        throw new DeviceException("planted", "plantedClose", "PLANTED_LEAK");
+      }
     }
 
     private static boolean kills(Prepared prepared) {
